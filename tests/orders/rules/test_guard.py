@@ -1,4 +1,4 @@
-"""The stage that refuses what the rules refuse, when a call enters and when its connection is open."""
+"""The stage that refuses what the rules refuse: when a call enters, and once more when its connection is open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDERS, TICKET = "/iserver/account/DU1/orders", b'{"orders":[{"acctId":"DU1","co
 
 
 class GuardSetup:
-    """What holds now; a test changes it."""
+    """The rule context that the guard reads; a test changes it."""
 
     def __init__(self) -> None:
         self.read_only = self.paused = False
@@ -42,12 +42,12 @@ class GuardSetup:
 
 @pytest.fixture
 def guard_setup() -> GuardSetup:
-    """Nothing is forbidden."""
+    """A rule context that forbids nothing."""
     return GuardSetup()
 
 
 async def test_an_order_that_no_rule_refuses_passes(guard_setup: GuardSetup) -> None:
-    """It is checked when it enters, and once more before its first byte."""
+    """The rules are checked when the order enters, and once more before its first byte."""
     upstream = FakeUpstream()
 
     response = await OrderGuard(guard_setup, None)(context_for("POST", ORDERS, TICKET), upstream)
@@ -55,8 +55,8 @@ async def test_an_order_that_no_rule_refuses_passes(guard_setup: GuardSetup) -> 
     assert (response, upstream.sent, guard_setup.context_count) == (OK, 1, 2)
 
 
-async def test_a_refused_order_does_not_enter_the_road(guard_setup: GuardSetup) -> None:
-    """A refusal waits for nothing, and nothing is sent."""
+async def test_a_refused_order_does_not_reach_the_next_stage(guard_setup: GuardSetup) -> None:
+    """The refusal comes before the next stage, and nothing is sent."""
     guard_setup.read_only, upstream = True, FakeUpstream()
 
     with pytest.raises(ReadOnly):
@@ -65,8 +65,8 @@ async def test_a_refused_order_does_not_enter_the_road(guard_setup: GuardSetup) 
     assert upstream.contexts == []
 
 
-async def test_a_pause_that_comes_while_a_call_waits_stops_it(guard_setup: GuardSetup) -> None:
-    """Its precondition sees what holds then."""
+async def test_a_pause_stops_an_order_that_waits_for_its_connection(guard_setup: GuardSetup) -> None:
+    """The precondition of the order reads the rule context of that moment."""
     upstream = FakeUpstream()
     upstream.while_connecting = lambda: setattr(guard_setup, "paused", True)
 
@@ -76,8 +76,8 @@ async def test_a_pause_that_comes_while_a_call_waits_stops_it(guard_setup: Guard
     assert (len(upstream.contexts), upstream.sent) == (1, 0)
 
 
-async def test_a_read_is_not_judged(guard_setup: GuardSetup) -> None:
-    """It costs nothing and changes nothing."""
+async def test_a_read_is_not_checked(guard_setup: GuardSetup) -> None:
+    """A read changes nothing and costs nothing."""
     guard_setup.read_only, upstream = True, FakeUpstream()
     context = context_for("GET", "/portfolio/accounts")
 
@@ -87,7 +87,7 @@ async def test_a_read_is_not_judged(guard_setup: GuardSetup) -> None:
 
 @pytest.mark.parametrize("body", [b"", b" \r\n"])
 async def test_an_empty_503_to_a_change_leaves_it_unknown(guard_setup: GuardSetup, body: bytes) -> None:
-    """IBKR's edge gives up after ten seconds, and the order may have passed it."""
+    """IBKR's front end gives up after ten seconds, and the order may have passed it."""
     rest = FakeBodyStream()
 
     with pytest.raises(OrderUnknown):
@@ -110,12 +110,12 @@ async def test_an_empty_503_to_a_change_leaves_it_unknown(guard_setup: GuardSetu
 async def test_any_other_response_is_passed_on(
     guard_setup: GuardSetup, method: str, path: str, response: Response
 ) -> None:
-    """Words in a 503 say what is wrong; and what changes nothing cannot have happened."""
+    """A 503 with a text says what is wrong, and a call that changes nothing has no outcome to lose."""
     assert await OrderGuard(guard_setup, None)(context_for(method, path, TICKET), FakeUpstream(response)) is response
 
 
 def test_facts_are_checked_without_a_call(guard_setup: GuardSetup) -> None:
-    """A confirmation of the bridge's own is judged by the order's facts."""
+    """The bridge checks the facts of an order before it confirms a question by itself."""
     guard, facts = OrderGuard(guard_setup, None), context_for("POST", ORDERS, TICKET).facts
 
     guard.check(facts)
@@ -129,10 +129,10 @@ def test_facts_are_checked_without_a_call(guard_setup: GuardSetup) -> None:
     ("limit", "method", "path"),
     [(None, "POST", ORDERS), (Decimal(1), "DELETE", "/iserver/account/DU1/order/7")],
 )
-async def test_no_value_is_estimated_where_none_is_limited(
+async def test_without_a_limit_no_value_is_estimated(
     guard_setup: GuardSetup, limit: Decimal | None, method: str, path: str
 ) -> None:
-    """IBKR is asked for quotes and rates only for an order that has a value to be limited."""
+    """Quotes and rates are fetched only for an order whose value is limited."""
     context, upstream = context_for(method, path, TICKET if method == "POST" else b""), FakeUpstream()
     context.execute = upstream
 
@@ -142,7 +142,7 @@ async def test_no_value_is_estimated_where_none_is_limited(
 
 
 async def test_the_value_of_an_order_is_estimated_for_the_limit(guard_setup: GuardSetup) -> None:
-    """What cannot be bounded is None, which the rule refuses."""
+    """A value that is not known is None, and the rule refuses it."""
     context, upstream = context_for("POST", ORDERS, TICKET), FakeUpstream()
     context.execute = upstream
 

@@ -1,4 +1,4 @@
-"""What an order is worth at most: never less than it can be, and nothing at all where that is not known."""
+"""The largest value that an order can have. If it is not known, the result is None."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ FACTS = st.builds(
 
 
 def ticket(order: str = "LMT", side: str = "BUY", quantity: Any = 10, **more: Any) -> dict[str, Any]:
-    """An order; without a price where none is given."""
+    """An order; it has a price only if `more` has one."""
     return {"conid": 265598, "orderType": order, "side": side, "quantity": quantity, **more}
 
 
 def estimate(one: dict[str, Any], facts: InstrumentFacts = STOCK) -> Decimal | None:
-    """What it is worth, of the ticket as it comes out of its text."""
+    """The estimate for a ticket as the parser of the body returns it."""
     return estimate_value(json.loads(json.dumps(one, default=float), parse_float=Decimal), facts)
 
 
-# -- what bounds a price
+# -- the price
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def estimate(one: dict[str, Any], facts: InstrumentFacts = STOCK) -> Decimal | N
         (ticket("MKT", quantity=10, size=20), 4000),
     ],
 )
-def test_the_highest_price_it_may_be_filled_at_counts(one: dict[str, Any], value: int) -> None:
-    """A limit to buy holds by itself; all else may be filled at what the market pays, or at what it names."""
+def test_the_highest_possible_price_counts(one: dict[str, Any], value: int) -> None:
+    """A limit to buy bounds the price. For other orders the quote and every price that they name count too."""
     assert estimate(one) == value
 
 
 def test_a_limit_to_buy_needs_no_quote() -> None:
-    """It bounds the price, whatever the market does."""
+    """The limit bounds the price, whatever the market does."""
     assert estimate(ticket(price=190), replace(STOCK, quote=None)) == 1900
 
 
@@ -130,8 +130,8 @@ def test_a_limit_to_buy_needs_no_quote() -> None:
     ],
 )
 @pytest.mark.parametrize("order", ["MKT", "STP", "STOP_LIMIT", "TRAIL", "TRAILLMT", "MIDPRICE", "SELL", "whatever"])
-def test_nothing_else_is_bounded_without_a_fresh_quote(order: str, quote: Quote | None) -> None:
-    """An old price says nothing of what the market pays now."""
+def test_all_other_orders_need_a_fresh_quote(order: str, quote: Quote | None) -> None:
+    """An old quote does not show the price that the market has now."""
     one = ticket(order, price=190, auxPrice=190, trailingAmt=1, trailingType="amt")
     one |= {"orderType": "LMT", "side": "SELL"} if order == "SELL" else {}
 
@@ -170,8 +170,8 @@ def test_nothing_else_is_bounded_without_a_fresh_quote(order: str, quote: Quote 
         (InstrumentFacts(), None),
     ],
 )
-def test_multiplier_and_rate_have_to_be_known(facts: InstrumentFacts, value: int | None) -> None:
-    """One unit of a stock is one; of anything else IBKR has to say it, and a bond's price is a percentage."""
+def test_multiplier_and_exchange_rate_must_be_known(facts: InstrumentFacts, value: int | None) -> None:
+    """A stock has the multiplier one. IBKR must name that of others, and the price of a bond is a percentage."""
     assert estimate(ticket(price=100), facts) == value
 
 
@@ -199,27 +199,27 @@ def test_multiplier_and_rate_have_to_be_known(facts: InstrumentFacts, value: int
         ({"quantity": 500, "isCcyConv": True}, PAIR, 495),
     ],
 )
-def test_a_size_in_money_is_its_amount_where_its_currency_is_known(
+def test_a_size_in_money_counts_if_its_currency_is_known(
     size: dict[str, Any], facts: InstrumentFacts, value: Decimal | int | None
 ) -> None:
-    """In the instrument's currency; of a pair nobody says in which of the two, unless it is given for the other."""
+    """The amount is in the currency of the instrument. For a pair the ticket must show which of its two is meant."""
     one = {"conid": 1, "orderType": "MKT", "side": "BUY", **size}
 
     assert estimate(one, facts) == value
 
 
-# -- what is missing or makes no sense
+# -- missing or invalid members
 
 
 GOOD = ticket(price=190)
 
 
 @pytest.mark.parametrize("missing", ["quantity", "price", "orderType", "side"])
-@pytest.mark.parametrize("how", ["gone", None, "", "nonsense", -1, True, [], {}])
-def test_what_is_missing_bounds_nothing(missing: str, how: Any) -> None:
-    """A change that names no size, a limit without a price: nobody can say what they are worth."""
+@pytest.mark.parametrize("how", ["left out", None, "", "nonsense", -1, True, [], {}])
+def test_an_order_with_a_missing_member_has_no_known_value(missing: str, how: Any) -> None:
+    """A change without a size, or a limit without a price, has no known value."""
     one = {name: value for name, value in GOOD.items() if name != missing}
-    one |= {} if how == "gone" else {missing: how}
+    one |= {} if how == "left out" else {missing: how}
 
     assert estimate(GOOD) == 1900
     assert estimate(one, replace(STOCK, quote=None)) is None
@@ -244,8 +244,8 @@ def test_what_is_missing_bounds_nothing(missing: str, how: Any) -> None:
         {"orderType": 1},
     ],
 )
-def test_an_order_without_what_its_type_needs_is_not_bounded(order: dict[str, Any]) -> None:
-    """Though there is a quote."""
+def test_an_order_without_a_price_of_its_type_has_no_known_value(order: dict[str, Any]) -> None:
+    """A quote does not replace a price that the type of the order needs."""
     assert estimate({**ticket("MKT"), **order}) is None
 
 
@@ -254,8 +254,8 @@ def test_an_order_without_what_its_type_needs_is_not_bounded(order: dict[str, An
     "value",
     ["1,000", "1e3", "-1", "+1", "0x1", "1_000", "\u0661", "1.", ".5", "NaN", "Infinity", "ten", -1, -0.5, True, 1e999],
 )
-def test_a_number_that_is_none_bounds_nothing(name: str, value: Any) -> None:
-    """Nobody knows what IBKR would read in it."""
+def test_an_order_with_an_invalid_number_has_no_known_value(name: str, value: Any) -> None:
+    """It is not known which number IBKR would read in it."""
     assert estimate_value({**GOOD, name: value}, STOCK) is None
 
 
@@ -271,12 +271,12 @@ def test_a_number_that_is_none_bounds_nothing(name: str, value: Any) -> None:
         {"price": [1]},
     ],
 )
-def test_what_could_be_read_in_two_ways_bounds_nothing(more: dict[str, Any]) -> None:
-    """A second size in other letters, orders within an order."""
+def test_an_ambiguous_order_has_no_known_value(more: dict[str, Any]) -> None:
+    """A second size in other letters and orders within an order are ambiguous."""
     assert estimate({**GOOD, **more}) is None
 
 
-# -- which instrument, and whether a quote is needed
+# -- the instrument, and whether a quote is needed
 
 
 @pytest.mark.parametrize(
@@ -303,8 +303,8 @@ def test_what_could_be_read_in_two_ways_bounds_nothing(more: dict[str, Any]) -> 
         ({}, None),
     ],
 )
-def test_an_order_is_about_one_instrument_or_about_none_we_know(one: dict[str, Any], conid: str | None) -> None:
-    """A combination's price is a difference, which may be anything."""
+def test_a_combination_has_no_single_instrument(one: dict[str, Any], conid: str | None) -> None:
+    """The price of a combination is a difference, which may have any value."""
     assert contract_id_of(one) == conid
 
 
@@ -320,12 +320,12 @@ def test_an_order_is_about_one_instrument_or_about_none_we_know(one: dict[str, A
         (ticket("MKT", Quantity=5), False),
     ],
 )
-def test_a_quote_is_asked_for_only_where_it_counts(one: dict[str, Any], needed: bool) -> None:
-    """Each costs time, and one of IBKR's hundred lines."""
+def test_a_quote_is_fetched_only_if_it_counts(one: dict[str, Any], needed: bool) -> None:
+    """Each quote takes time and one of the hundred market data lines of IBKR."""
     assert needs_quote(one) is needed
 
 
-# -- nothing confuses it
+# -- any ticket
 
 
 @settings(deadline=None)
@@ -336,8 +336,8 @@ def test_a_quote_is_asked_for_only_where_it_counts(one: dict[str, Any], needed: 
 @example({"quantity": Decimal("sNaN"), "orderType": "MKT", "side": "BUY"}, STOCK)
 @example({"quantity": 1, "orderType": "MKT", "side": "BUY"}, InstrumentFacts("STK", Decimal("sNaN"), Decimal(1), QUOTE))
 @example({"quantity": 1, "orderType": ["LMT"], "side": {}}, STOCK)
-def test_no_ticket_however_odd_raises(one: dict[str, Any], facts: InstrumentFacts) -> None:
-    """An amount that can be compared, or none."""
+def test_no_ticket_raises(one: dict[str, Any], facts: InstrumentFacts) -> None:
+    """The result is a finite amount or None."""
     value = estimate_value(one, facts)
 
     assert value is None or (value.is_finite() and value >= 0)
@@ -363,7 +363,7 @@ ORDERS = st.fixed_dictionaries(
 def test_an_estimate_never_falls_when_a_size_or_a_price_rises(
     one: dict[str, Any], facts: InstrumentFacts, data: Any
 ) -> None:
-    """Whatever kind of order it is, and rounding included."""
+    """This holds for every type of order, with rounding."""
     name = data.draw(st.sampled_from(["quantity", "price", "auxPrice", "trailingAmt"]))
     larger = {**one, name: one[name] + data.draw(AMOUNTS)}
 
@@ -377,7 +377,7 @@ def test_an_estimate_never_falls_when_a_size_or_a_price_rises(
 def test_an_estimate_never_falls_when_the_market_or_a_rate_rises(
     one: dict[str, Any], more: Decimal, price: Decimal, rate: Decimal
 ) -> None:
-    """Nor with the facts."""
+    """This holds for the quote, the exchange rate and the multiplier."""
     facts = InstrumentFacts("FUT", Decimal(50), rate, Quote(price, 0.0))
     dearer = (
         replace(facts, quote=Quote(price + more, 0.0)),
@@ -393,8 +393,8 @@ def test_an_estimate_never_falls_when_the_market_or_a_rate_rises(
 
 @settings(deadline=None)
 @given(AMOUNTS, st.decimals("0.0001", 10**9, places=4), st.decimals("0.0001", 10**6, places=12))
-def test_an_estimate_is_never_rounded_below_what_it_stands_for(size: Decimal, price: Decimal, rate: Decimal) -> None:
-    """A cap must not be passed by a digit that got lost."""
+def test_an_estimate_is_never_rounded_down(size: Decimal, price: Decimal, rate: Decimal) -> None:
+    """An estimate that is rounded down could pass the limit."""
     value = estimate_value(ticket(quantity=size, price=price), replace(STOCK, exchange_rate=rate))
 
     assert value is not None
@@ -403,11 +403,11 @@ def test_an_estimate_is_never_rounded_below_what_it_stands_for(size: Decimal, pr
 
 @settings(deadline=None)
 @given(ORDERS, st.sampled_from(["quantity", "orderType", "side"]), st.sampled_from([STOCK, FUTURE, PAIR]))
-def test_whatever_an_order_is_it_is_not_bounded_without_its_parts(
-    one: dict[str, Any], gone: str, facts: InstrumentFacts
+def test_an_order_without_a_necessary_fact_has_no_known_value(
+    one: dict[str, Any], left_out: str, facts: InstrumentFacts
 ) -> None:
-    """Size, type and side are needed always; so are rate and, but for stocks and pairs, the multiplier."""
-    without = {name: value for name, value in one.items() if name != gone}
+    """Every order needs size, type, side and rate; all but stocks and pairs need the multiplier too."""
+    without = {name: value for name, value in one.items() if name != left_out}
 
     assert estimate_value(without, facts) is None
     assert estimate_value(one, replace(facts, exchange_rate=None)) is None

@@ -1,4 +1,4 @@
-"""The facts an order's value is reckoned with: what is asked, how it is read, and that a failure is a None, no more."""
+"""The reads for the value of an order: which calls are sent, how their responses are read, and what a failure does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIMIT = {**MARKET, "orderType": "LMT", "price": 1180.5}
 
 
 def unambiguous(body: bytes) -> list[Any]:
-    """The tickets whose value counts."""
+    """The tickets of a body that have one meaning only."""
     return list(parse_order_tickets(body).unambiguous)
 
 
@@ -42,7 +42,7 @@ def response_of(body: Any, status: int = 200) -> Response:
 
 
 def gateway(**other: Any) -> ScriptedFetch:
-    """A Gateway that knows all there is to know; `other` says what it tells instead."""
+    """A Gateway that answers all reads; `other` replaces some of its responses."""
     script = {
         "secdef": {"secdef": [STOCK, FUTURE]},
         "meta": {"id": ACCOUNT, "accountId": ACCOUNT, "currency": "USD"},
@@ -66,23 +66,23 @@ def order(*tickets: dict[str, Any]) -> Call:
 async def estimate_values(
     scripted: ScriptedFetch, *tickets: dict[str, Any], account: str | None = ACCOUNT
 ) -> list[Decimal | None]:
-    """What the tickets are worth."""
+    """The estimates for the tickets of one placement."""
     return list(await estimate_order_values(context_of(scripted.send, order(*tickets)), account, lambda: NOW))
 
 
-# -- what is asked
+# -- which calls are sent
 
 
 async def test_a_limit_to_buy_takes_two_reads() -> None:
-    """What it is, and in which currency the account is counted."""
+    """The bridge reads the instrument and the currency of the account."""
     scripted = gateway()
 
     assert await estimate_values(scripted, LIMIT) == [Decimal(11805)]
     assert scripted.targets == [f"{SECDEF}?conids=265598", META]
 
 
-async def test_whatever_else_takes_a_quote() -> None:
-    """The highest of last, bid and ask."""
+async def test_every_other_order_takes_a_quote() -> None:
+    """The highest of last, bid and ask counts."""
     scripted = gateway()
 
     assert await estimate_values(scripted, MARKET) == [Decimal(11900)]
@@ -90,7 +90,7 @@ async def test_whatever_else_takes_a_quote() -> None:
 
 
 async def test_another_currency_takes_a_rate() -> None:
-    """From the instrument's into the account's."""
+    """The exchange rate leads from the currency of the instrument to that of the account."""
     scripted = gateway()
     future = {"conid": 495512563, "orderType": "LMT", "side": "BUY", "quantity": 2, "price": 5000}
 
@@ -98,8 +98,8 @@ async def test_another_currency_takes_a_rate() -> None:
     assert scripted.targets[-1] == f"{RATE}?source=EUR&target=USD"
 
 
-async def test_each_ticket_of_a_bracket_is_worth_something_by_itself() -> None:
-    """In the order of the tickets; what they share is asked for once."""
+async def test_each_ticket_of_a_bracket_has_its_own_estimate() -> None:
+    """The estimates are in the order of the tickets. A read that several tickets need is sent once."""
     scripted = gateway()
     profit = {**LIMIT, "side": "SELL", "price": 1300, "parentId": "x"}
     stop = {**MARKET, "orderType": "STP", "side": "SELL", "price": 1000, "parentId": "x"}
@@ -115,8 +115,8 @@ async def test_each_ticket_of_a_bracket_is_worth_something_by_itself() -> None:
     assert scripted.targets[0] == f"{SECDEF}?conids=265598,1"
 
 
-async def test_a_change_is_worth_the_whole_ticket_it_is() -> None:
-    """One object, no list around it; one that names no size or price is worth nothing that is known."""
+async def test_a_change_has_the_estimate_of_its_ticket() -> None:
+    """The body of a change is one object without a list. Without a size or a price its value is not known."""
     for ticket, value in ((LIMIT, Decimal(11805)), ({**LIMIT, "price": None}, None), ({"conid": 265598}, None)):
         call = Call(
             "POST", f"/v1/api/iserver/account/{ACCOUNT}/order/7", (), json.dumps(ticket).encode(), is_change=True
@@ -136,16 +136,16 @@ async def test_a_change_is_worth_the_whole_ticket_it_is() -> None:
         ({}, ACCOUNT),
     ],
 )
-async def test_nothing_is_asked_where_nothing_can_come_of_it(ticket: dict[str, Any], account: str | None) -> None:
-    """No account, another one than the path's, no single instrument."""
+async def test_no_call_is_sent_if_the_value_cannot_be_known(ticket: dict[str, Any], account: str | None) -> None:
+    """The account is missing, differs from that of the path, or the ticket has no single instrument."""
     scripted = gateway()
 
     assert await estimate_values(scripted, ticket, account=account) == [None]
     assert scripted.targets == []
 
 
-async def test_the_account_a_ticket_repeats_is_fine() -> None:
-    """As most clients write it."""
+async def test_a_ticket_may_repeat_the_account_of_the_path() -> None:
+    """Most clients repeat the account of the path in the ticket."""
     assert await estimate_values(gateway(), {**LIMIT, "acctId": ACCOUNT}) == [Decimal(11805)]
 
 
@@ -177,7 +177,7 @@ ODD = [
 @pytest.mark.parametrize("odd", ODD, ids=repr)
 @pytest.mark.parametrize("which", ["secdef", "meta", "snapshot", "rate"])
 async def test_a_read_that_fails_leaves_the_value_unknown(which: str, odd: Response | BridgeError) -> None:
-    """And is no error of its own."""
+    """The failure of such a read is not reported as an error of the order."""
     foreign = {**STOCK, "currency": "EUR"}
     scripted = gateway(**{"secdef": {"secdef": [foreign]}, which: odd})
 
@@ -185,8 +185,8 @@ async def test_a_read_that_fails_leaves_the_value_unknown(which: str, odd: Respo
 
 
 @pytest.mark.parametrize("which", ["secdef", "meta", "snapshot", "rate"])
-async def test_a_rest_is_let_go(which: str) -> None:
-    """It would hold a place at the Gateway."""
+async def test_the_rest_of_a_large_response_is_closed(which: str) -> None:
+    """An unread rest would keep a slot of the Gateway."""
     body_stream = FakeBodyStream()
     foreign = {**STOCK, "currency": "EUR"}
     whole = json.dumps({"secdef": [foreign], "rate": 1.1, "id": ACCOUNT, "currency": "USD"}).encode()
@@ -231,7 +231,7 @@ async def test_other_errors_are_not_hidden() -> None:
     ],
 )
 async def test_a_definition_is_read_as_ibkr_writes_it(secdef: dict[str, Any], value: int | None) -> None:
-    """0.0 or null for a stock's multiplier, numbers or texts elsewhere."""
+    """IBKR sends 0.0 or null as the multiplier of a stock, and numbers or strings for other instruments."""
     assert await estimate_values(gateway(secdef={"secdef": [secdef]}), LIMIT) == [value]
 
 
@@ -246,8 +246,8 @@ async def test_a_definition_is_read_as_ibkr_writes_it(secdef: dict[str, Any], va
         ({"id": ACCOUNT}, None),
     ],
 )
-async def test_the_base_currency_is_that_of_the_very_account(meta: dict[str, Any], value: int | None) -> None:
-    """Another account may be counted in another one."""
+async def test_the_base_currency_is_that_of_the_named_account(meta: dict[str, Any], value: int | None) -> None:
+    """Another account may have another base currency."""
     assert await estimate_values(gateway(meta=meta), LIMIT) == [value]
 
 
@@ -268,7 +268,7 @@ async def test_the_base_currency_is_that_of_the_very_account(meta: dict[str, Any
     ],
 )
 async def test_a_rate_is_a_positive_number(rate: str, value: Decimal | None) -> None:
-    """To the last digit IBKR tells."""
+    """All digits of the rate count."""
     scripted = gateway(secdef={"secdef": [{**STOCK, "currency": "EUR"}]}, rate=ok(f'{{"rate":{rate}}}'))
 
     assert await estimate_values(scripted, LIMIT) == [value]
@@ -315,8 +315,8 @@ async def test_a_rate_is_a_positive_number(rate: str, value: Decimal | None) -> 
         ({"_updated": 10**400}, None),
     ],
 )
-def test_a_quote_is_the_highest_price_of_now(row: dict[str, Any], price: str | None) -> None:
-    """Thousands separators, a C before yesterday's close, an H before a halted market's last price."""
+def test_a_quote_is_the_highest_current_price(row: dict[str, Any], price: str | None) -> None:
+    """IBKR writes thousands separators, a C before the close of yesterday, and an H before the last price of a halt."""
     quote = read_quote({**QUOTED, **row}, NOW)
 
     assert quote == (Quote(Decimal(price), 0.5) if price else None)
@@ -325,8 +325,8 @@ def test_a_quote_is_the_highest_price_of_now(row: dict[str, Any], price: str | N
 @pytest.mark.parametrize(
     ("age", "value"), [(0, 11900), (59, 11900), (-59, 11900), (61, None), (-61, None), (1e6, None)]
 )
-async def test_an_old_quote_is_none(age: float, value: int | None) -> None:
-    """IBKR renews an open stream twice a second."""
+async def test_an_old_quote_does_not_count(age: float, value: int | None) -> None:
+    """IBKR renews an open stream twice a second, so an older quote is not current."""
     old = {**QUOTED, "_updated": int((NOW - age) * 1000)}
 
     assert await estimate_values(gateway(snapshot=[old]), MARKET) == [value]
@@ -363,16 +363,16 @@ async def test_a_first_snapshot_has_no_quote() -> None:
         (b'{"quantity":1e99999999999999999999}', 0),
     ],
 )
-async def test_the_tickets_of_an_order(body: bytes, count: int) -> None:
-    """A list, a list in an object, a single one; a name that stands twice makes it none."""
+async def test_the_tickets_of_a_body_are_counted(body: bytes, count: int) -> None:
+    """A body may be a list, an object with a list, or one ticket. A name that stands twice makes it ambiguous."""
     call = Call("POST", "/v1/api/x", (), body, is_change=True)
 
     assert len(unambiguous(body)) == count
     assert await estimate_order_values(context_of(gateway().send, call), ACCOUNT) == (None,) * count
 
 
-def test_numbers_of_a_ticket_stay_what_they_are() -> None:
-    """No binary fraction in between."""
+def test_numbers_of_a_ticket_are_exact() -> None:
+    """A binary fraction would change the decimal digits."""
     assert unambiguous(b'{"price":0.1,"quantity":10.00000000000000000000000000001}') == [
         {"price": Decimal("0.1"), "quantity": Decimal("10.00000000000000000000000000001")}
     ]
@@ -402,8 +402,8 @@ JSON = st.recursive(
 @settings(deadline=None)
 @given(JSON, JSON, JSON, JSON, JSON | st.just([MARKET, LIMIT]))
 @example({"secdef": [STOCK]}, {"id": ACCOUNT, "currency": "EUR"}, [QUOTED], {"rate": 1e308}, [MARKET])
-async def test_nothing_ibkr_tells_raises(secdef: Any, meta: Any, snapshot: Any, rate: Any, orders: Any) -> None:
-    """A value that can be compared, or none, for each ticket."""
+async def test_no_response_of_ibkr_raises(secdef: Any, meta: Any, snapshot: Any, rate: Any, orders: Any) -> None:
+    """Each ticket gets an amount or None."""
     scripted = gateway(secdef=secdef, meta=meta, snapshot=snapshot, rate=rate)
     body = json.dumps(orders).encode()
 
@@ -415,11 +415,11 @@ async def test_nothing_ibkr_tells_raises(secdef: Any, meta: Any, snapshot: Any, 
     assert all(value is None or (value.is_finite() and value >= 0) for value in values)
 
 
-# -- quotes that are streamed anyway
+# -- quotes from a stream
 
 
 async def test_a_streamed_quote_takes_no_call() -> None:
-    """All market data lines may be in use: an order must not fail for want of one."""
+    """All market data lines may be in use, and an order must not fail because of that."""
     scripted = gateway()
     requested: list[tuple[str, tuple[str, ...]]] = []
 
@@ -438,7 +438,7 @@ async def test_a_streamed_quote_takes_no_call() -> None:
 
 @pytest.mark.parametrize("row", [None, {**QUOTED, "6509": "DPB"}, {**QUOTED, "_updated": None}])
 async def test_a_streamed_quote_that_does_not_count_is_replaced_by_a_snapshot(row: dict[str, Any] | None) -> None:
-    """It is delayed, or nobody knows how old it is."""
+    """The quote is delayed, or its age is not known."""
     scripted = gateway()
 
     values = await estimate_order_values(

@@ -1,4 +1,4 @@
-"""What may be changed at IBKR: rules that refuse before a byte leaves, and doubts that count as refusals."""
+"""The rules that refuse an order before a byte leaves. What is not certain counts as forbidden."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REQUEST_FACTS = st.builds(
 def parse_facts(
     target: str, body: Any = b"", method: str = "POST", confirmed: frozenset[str] = frozenset()
 ) -> RequestFacts:
-    """A call as the rules see it; `body` as bytes, or as JSON."""
+    """The facts of a call that the rules check. The body is bytes, or a value that is sent as JSON."""
     path, _, query = target.partition("?")
     segments = decode_segments(path)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -62,12 +62,12 @@ def parse_facts(
 
 
 def placement(quantity: Any = 1, account: str = PAPER, **ticket: Any) -> RequestFacts:
-    """An order as an app places it."""
+    """The facts of an order that an app places."""
     return parse_facts(f"/iserver/account/{account}/orders", {"orders": [{"conid": 1, "quantity": quantity, **ticket}]})
 
 
 def refusal_code(facts: RequestFacts, rule_context: RuleContext) -> str | None:
-    """The code of the refusal; None where the call may pass."""
+    """The code of the refusal; None if the call passes."""
     refusal = first_refusal(facts, rule_context)
     return refusal.error.code if refusal else None
 
@@ -76,7 +76,7 @@ def refusal_code(facts: RequestFacts, rule_context: RuleContext) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("account", "listed", "said", "code"),
+    ("account", "listed", "session_is_paper", "code"),
     [
         ("DU1234567", (), None, None),
         ("DF1234567", (), None, None),
@@ -87,7 +87,7 @@ def refusal_code(facts: RequestFacts, rule_context: RuleContext) -> str | None:
         ("U7654321", ("U7654321",), True, "paper_only"),  # the number of a live account in a session called paper
         ("DU1234567", ("DU1234567",), False, "paper_only"),
         ("XX123", (), None, "paper_only"),
-        ("XX123", ("XX123",), True, "paper_only"),  # nobody knows what it is; that makes it no paper account
+        ("XX123", ("XX123",), True, "paper_only"),  # its form is unknown, so it is not known to be a paper account
         ("DU", (), None, "paper_only"),
         ("DU\u0661\u0662\u0663", (), None, "paper_only"),
         ("DU1234567U7654321", (), None, "paper_only"),
@@ -102,11 +102,11 @@ def refusal_code(facts: RequestFacts, rule_context: RuleContext) -> str | None:
         ("", (), None, "paper_only"),
     ],
 )
-def test_paper_mode_trades_only_what_is_known_to_be_paper(
-    account: str, listed: tuple[str, ...], said: bool | None, code: str | None
+def test_paper_mode_trades_only_accounts_that_are_known_to_be_paper(
+    account: str, listed: tuple[str, ...], session_is_paper: bool | None, code: str | None
 ) -> None:
-    """An account in doubt is a live one: real money never moves by default."""
-    rule_context = RuleContext(session_accounts=frozenset(listed), session_is_paper=said)
+    """An account that is not known to be a paper account counts as live, so no real money moves by default."""
+    rule_context = RuleContext(session_accounts=frozenset(listed), session_is_paper=session_is_paper)
 
     assert refusal_code(placement(account=account), rule_context) == code
 
@@ -114,8 +114,10 @@ def test_paper_mode_trades_only_what_is_known_to_be_paper(
 @pytest.mark.parametrize("session", [True, False, None])
 @pytest.mark.parametrize("login", [True, False, None])
 @pytest.mark.parametrize("account", [PAPER, LIVE, ODD])
-def test_one_word_for_live_outweighs_all_for_paper(account: str, session: bool | None, login: bool | None) -> None:
-    """The account's number, what the session says, what the login says: paper needs the first, and no other against."""
+def test_one_sign_of_a_live_account_outweighs_all_signs_of_a_paper_account(
+    account: str, session: bool | None, login: bool | None
+) -> None:
+    """The number of the account must be that of a paper account, and neither the session nor the login may be live."""
     rule_context = RuleContext(session_accounts=frozenset({account}), session_is_paper=session, login_is_paper=login)
 
     is_paper = account == PAPER and session is not False and login is not False
@@ -123,7 +125,7 @@ def test_one_word_for_live_outweighs_all_for_paper(account: str, session: bool |
 
 
 @pytest.mark.parametrize(
-    ("listed", "said", "code"),
+    ("listed", "session_is_paper", "code"),
     [
         ((), None, "paper_only"),
         ((PAPER,), None, None),
@@ -132,17 +134,17 @@ def test_one_word_for_live_outweighs_all_for_paper(account: str, session: bool |
         ((PAPER,), False, "paper_only"),
     ],
 )
-def test_a_call_that_names_no_account_concerns_all_of_the_login(
-    listed: tuple[str, ...], said: bool | None, code: str | None
+def test_a_call_without_an_account_concerns_all_accounts_of_the_login(
+    listed: tuple[str, ...], session_is_paper: bool | None, code: str | None
 ) -> None:
-    """A reply to a question says yes to money without naming whose."""
-    rule_context = RuleContext(session_accounts=frozenset(listed), session_is_paper=said)
+    """A reply to a question places an order without naming its account."""
+    rule_context = RuleContext(session_accounts=frozenset(listed), session_is_paper=session_is_paper)
 
     assert refusal_code(parse_facts("/iserver/reply/abc", {"confirmed": True}), rule_context) == code
 
 
 def test_a_group_concerns_more_than_the_account_it_names() -> None:
-    """A paper account in the ticket says nothing of the others in the group."""
+    """The other accounts of the group may be live although the ticket names a paper account."""
     facts = parse_facts("/iserver/account/orders/everybody", {"orders": [{"acctId": PAPER, "conid": 1, "quantity": 1}]})
 
     assert refusal_code(facts, RuleContext(session_accounts=frozenset({PAPER}))) is None
@@ -151,7 +153,7 @@ def test_a_group_concerns_more_than_the_account_it_names() -> None:
 
 @pytest.mark.parametrize("name", ["All", "Family"])
 @pytest.mark.parametrize(
-    ("listed", "said", "code"),
+    ("listed", "session_is_paper", "code"),
     [
         ((PAPER, "DU7654321B"), True, None),
         ((PAPER,), False, "paper_only"),
@@ -160,26 +162,28 @@ def test_a_group_concerns_more_than_the_account_it_names() -> None:
     ],
 )
 def test_a_group_stands_for_the_accounts_of_the_login(
-    name: str, listed: tuple[str, ...], said: bool, code: str | None
+    name: str, listed: tuple[str, ...], session_is_paper: bool, code: str | None
 ) -> None:
-    """A paper login has no other accounts; a list that is not known settles nothing."""
+    """A paper login has only paper accounts. If its list of accounts is not known, the group counts as live."""
     groups = frozenset({"All", "Family"})
-    rule_context = RuleContext(session_accounts=frozenset(listed), session_groups=groups, session_is_paper=said)
+    rule_context = RuleContext(
+        session_accounts=frozenset(listed), session_groups=groups, session_is_paper=session_is_paper
+    )
 
     assert refusal_code(placement(account=name), rule_context) == code
     assert refusal_code(placement(account=name, acctId=PAPER), rule_context) == code
     assert refusal_code(placement(account=PAPER, acctId=name), rule_context) == code
 
 
-def test_a_group_of_somebody_else_stands_for_nothing() -> None:
-    """Its name is no paper account."""
+def test_a_group_that_the_login_does_not_have_is_refused() -> None:
+    """The login does not have this group, so its accounts are not known."""
     rule_context = RuleContext(session_accounts=frozenset({PAPER}), session_groups=frozenset({"All"}))
 
     assert refusal_code(placement(account="Others"), rule_context) == "paper_only"
 
 
 def test_a_group_is_not_among_the_allowed_accounts() -> None:
-    """It may hold accounts that nobody listed."""
+    """The group may hold accounts that are not in the list of allowed accounts."""
     rule_context = RuleContext(
         session_accounts=frozenset({PAPER}), session_groups=frozenset({"All"}), allowed=frozenset({PAPER})
     )
@@ -198,14 +202,14 @@ LOGIN = replace(
     + [(other, "account_not_allowed") for other in (LIVE, PAPER.lower(), "DU1234568", "Others", "")],
 )
 def test_an_order_for_an_account_that_the_login_does_not_have_is_refused(account: str, code: str | None) -> None:
-    """IBKR would refuse it as well, in words that say nothing; a slip of a digit is told apart from a fault."""
+    """IBKR would refuse the order too, but its text does not show that the number has a wrong digit."""
     assert refusal_code(placement(account=account), LOGIN) == code
     assert refusal_code(parse_facts(f"/iserver/account/{account or '%20'}/order/7", {"quantity": 1}), LOGIN) == code
     assert refusal_code(placement(account=account), replace(LOGIN, login_accounts=frozenset())) is None
 
 
-def test_the_refusal_names_the_accounts_that_there_are() -> None:
-    """Masked, as everywhere."""
+def test_the_refusal_names_the_accounts_of_the_login() -> None:
+    """The hint helps to find the wrong digit; the numbers are masked."""
     many = frozenset(f"DU12345{number:02}" for number in range(12))
     for accounts, shown in ((frozenset({PAPER}), "it has DU*****67;"), (many, "DU*****09, …;")):
         refusal = first_refusal(placement(account=LIVE), replace(LOGIN, session_accounts=accounts))
@@ -214,19 +218,19 @@ def test_the_refusal_names_the_accounts_that_there_are() -> None:
         assert shown in (refusal.hint or "")
 
 
-def test_a_way_out_is_open_in_every_account() -> None:
-    """A list that is out of date must not keep an order alive."""
+def test_a_cancel_passes_in_an_account_that_the_login_does_not_list() -> None:
+    """The list of accounts may be out of date, so it must not stop a cancel."""
     assert refusal_code(parse_facts(f"/iserver/account/{LIVE}/order/77", b"", "DELETE"), LOGIN) is None
 
 
 def test_live_mode_trades_a_live_account() -> None:
-    """Whoever said live meant it."""
+    """The setting `live` allows live accounts."""
     assert refusal_code(placement(account=LIVE), LIVE_MONEY) is None
 
 
-# -- where an account can hide
+# -- where a call can name an account
 
-HIDING = [
+NAMING_LIVE = [
     (f"/iserver/account/{PAPER}/orders", {"orders": [{"acctId": LIVE, "quantity": 1}]}),
     (f"/iserver/account/{PAPER}/orders", {"orders": [{"acctId": PAPER}, {"acctId": LIVE}]}),
     (f"/iserver/account/{PAPER}/orders", {"acctId": LIVE, "orders": []}),
@@ -250,9 +254,9 @@ HIDING = [
 ]
 
 
-@pytest.mark.parametrize(("target", "body"), HIDING)
+@pytest.mark.parametrize(("target", "body"), NAMING_LIVE)
 def test_an_account_is_found_wherever_it_is_named(target: str, body: Any) -> None:
-    """Nobody knows which of two mentions IBKR takes: every one has to be allowed."""
+    """IBKR may use any of the accounts that a call names, so each of them must be allowed."""
     facts = parse_facts(target, body)
 
     assert refusal_code(facts, RuleContext()) == "paper_only"
@@ -264,8 +268,8 @@ def test_an_account_is_found_wherever_it_is_named(target: str, body: Any) -> Non
     st.sampled_from(["acctId", "ACCTID", "accountId", "account", "acctIds", "accountIds", "accounts"]),
     st.lists(st.one_of(st.none(), st.text(max_size=8)), max_size=12),
 )
-def test_no_depth_hides_an_account(name: str, depth: list[str | None]) -> None:
-    """Lists and objects around it, as many as you like."""
+def test_an_account_is_found_at_any_depth(name: str, depth: list[str | None]) -> None:
+    """An account is also found inside many lists and objects."""
     body: Any = {name: LIVE}
     for member in depth:
         body = [body] if member is None else {member: body}
@@ -280,12 +284,12 @@ def test_no_depth_hides_an_account(name: str, depth: list[str | None]) -> None:
     ("account", "code"), [(PAPER, None), (LIVE, "account_not_allowed"), (PAPER.lower(), "account_not_allowed")]
 )
 def test_only_allowed_accounts_are_traded(account: str, code: str | None) -> None:
-    """Where some were named, all others are out."""
+    """An account that is not in the list is refused."""
     assert refusal_code(placement(account=account), RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == code
 
 
-def test_an_order_that_names_no_account_is_not_among_the_allowed() -> None:
-    """An allocation group trades in accounts nobody sees here; in doubt a rule refuses."""
+def test_an_order_without_an_account_is_refused_if_accounts_are_limited() -> None:
+    """An allocation group trades in accounts that the bridge does not know."""
     facts = parse_facts("/iserver/account/orders/everybody", {"orders": [{"conid": 1, "quantity": 1}]})
 
     assert refusal_code(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
@@ -302,15 +306,15 @@ def test_an_order_that_names_no_account_is_not_among_the_allowed() -> None:
         ("PUT", "/iserver/account/allocation/group", {"name": "a", "prev_name": "b"}),
     ],
 )
-def test_a_call_for_models_or_groups_is_not_among_the_allowed(method: str, target: str, body: Any) -> None:
-    """A model may hold accounts that IBKR does not list for the login, so even the login's own do not settle it."""
+def test_a_call_for_models_or_groups_is_refused_if_accounts_are_limited(method: str, target: str, body: Any) -> None:
+    """A model may hold accounts that IBKR does not list for the login, so the list proves nothing."""
     rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER}), session_accounts=frozenset({PAPER}))
 
     assert refusal_code(parse_facts(target, body, method), rule_context) == "account_not_allowed"
 
 
 def test_a_group_whose_accounts_are_all_named_and_allowed_passes() -> None:
-    """A list of accounts is no reason to refuse what stays inside it."""
+    """The call names every account that it concerns."""
     rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER, LIVE}))
     group = {"name": "mine", "accounts": [{"name": PAPER, "amount": 1}, {"name": LIVE, "amount": 2}]}
 
@@ -328,7 +332,7 @@ def test_a_group_whose_accounts_are_all_named_and_allowed_passes() -> None:
 def test_a_call_for_the_whole_login_passes_if_all_its_accounts_are_allowed(
     target: str, session_accounts: tuple[str, ...], code: str | None
 ) -> None:
-    """It names no account, and the login has no other ones."""
+    """The call names no account, and the login has no others."""
     rule_context = RuleContext(
         paper_mode=False, allowed=frozenset({PAPER}), session_accounts=frozenset(session_accounts)
     )
@@ -350,7 +354,7 @@ TRADES = [
     ("PUT", "/iserver/whatever/new", {}),
     ("PATCH", "/portfolio/whatever", {}),
 ]
-OTHERS = [  # they change something at IBKR, and no order by it
+OTHERS = [  # these change something at IBKR, but no order
     ("POST", "/iserver/watchlist", {"id": "1"}),
     ("DELETE", "/iserver/watchlist?id=1", b""),
     ("POST", "/iserver/account", {"acctId": PAPER}),
@@ -361,23 +365,23 @@ OTHERS = [  # they change something at IBKR, and no order by it
     ("POST", "/fyi/settings/PF", {"enabled": True}),
     ("PUT", "/fyi/notifications/1", b""),
 ]
-WAYS_OUT = [
+CANCELS_AND_DECLINES = [
     ("DELETE", f"/iserver/account/{PAPER}/order/7", b""),
     ("DELETE", f"/ccp/order?acct={PAPER}&id=7", b""),
     ("POST", "/iserver/reply/abc", {"confirmed": False}),
 ]
 
 
-@pytest.mark.parametrize(("method", "target", "body"), [*TRADES, *OTHERS, *WAYS_OUT])
-def test_read_only_changes_nothing(method: str, target: str, body: Any) -> None:
-    """Cancels included: read only is read only."""
+@pytest.mark.parametrize(("method", "target", "body"), [*TRADES, *OTHERS, *CANCELS_AND_DECLINES])
+def test_read_only_refuses_every_change(method: str, target: str, body: Any) -> None:
+    """Read-only refuses cancels too."""
     rule_context = RuleContext(read_only=True, paper_mode=False)
 
     assert refusal_code(parse_facts(target, body, method), rule_context) == "read_only"
 
 
 @pytest.mark.parametrize(("method", "target", "body"), TRADES)
-def test_a_pause_stops_whatever_trades(method: str, target: str, body: Any) -> None:
+def test_a_pause_stops_every_call_that_trades(method: str, target: str, body: Any) -> None:
     """The pause stops replies too, since a reply is what places the order."""
     assert (
         refusal_code(parse_facts(target, body, method), RuleContext(paper_mode=False, paused=True)) == "trading_paused"
@@ -385,18 +389,20 @@ def test_a_pause_stops_whatever_trades(method: str, target: str, body: Any) -> N
 
 
 @pytest.mark.parametrize(("method", "target", "body"), OTHERS)
-def test_a_pause_and_caps_leave_alone_what_does_not_trade(method: str, target: str, body: Any) -> None:
-    """A watchlist is no order; but whose accounts may be touched holds for it."""
-    caps = RuleContext(paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
+def test_a_pause_and_limits_pass_calls_that_do_not_trade(method: str, target: str, body: Any) -> None:
+    """A watchlist places no order. The rules about accounts still apply to it."""
+    limits = RuleContext(
+        paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER})
+    )
 
-    assert refusal_code(parse_facts(target, body, method), caps) is None
+    assert refusal_code(parse_facts(target, body, method), limits) is None
     assert refusal_code(parse_facts(target, body, method), RuleContext(session_accounts=frozenset({LIVE, PAPER}))) == (
         None if PAPER in target or PAPER in str(body) else "paper_only"
     )
 
 
-def test_an_account_hides_in_no_change_either() -> None:
-    """An alert, or the account that is selected, of somebody who is not to be touched."""
+def test_an_account_is_found_in_calls_that_do_not_trade() -> None:
+    """An alert and the selection of an account also concern an account."""
     rule_context = RuleContext(paper_mode=False, allowed=frozenset({PAPER}))
 
     assert refusal_code(parse_facts("/iserver/account", {"acctId": LIVE}), rule_context) == "account_not_allowed"
@@ -404,21 +410,23 @@ def test_an_account_hides_in_no_change_either() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_an_older_order_call_that_names_no_account_is_not_among_the_allowed(method: str) -> None:
-    """Its path has no room for one."""
+def test_an_older_order_call_without_an_account_is_refused_if_accounts_are_limited(method: str) -> None:
+    """The path of this call has no place for an account."""
     facts = parse_facts("/ccp/order?id=7", b"", method)
 
     assert refusal_code(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
 
 
-def test_a_notice_about_an_order_is_answered_whatever_the_caps() -> None:
-    """It names no size; its order was judged when it was placed."""
-    caps = RuleContext(max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
+def test_an_answer_to_a_notice_passes_the_limits() -> None:
+    """The answer names no size, and the rules checked its order when it was placed."""
+    limits = RuleContext(max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
 
-    assert refusal_code(parse_facts("/iserver/notification", {"orderId": 7, "reqId": "1", "text": "Yes"}), caps) is None
+    assert (
+        refusal_code(parse_facts("/iserver/notification", {"orderId": 7, "reqId": "1", "text": "Yes"}), limits) is None
+    )
 
 
-# -- getting out is always possible
+# -- cancels always pass
 
 
 @pytest.mark.parametrize(
@@ -431,19 +439,21 @@ def test_a_notice_about_an_order_is_answered_whatever_the_caps() -> None:
         (RuleContext(allowed=frozenset({LIVE})), "account_not_allowed"),
     ],
 )
-def test_a_cancel_passes_pause_and_caps_but_not_what_may_be_touched_at_all(
+def test_a_cancel_passes_pause_and_limits_but_not_the_rules_about_accounts(
     rule_context: RuleContext, code: str | None
 ) -> None:
-    """Whoever may trade an account can always get out of its orders."""
+    """A caller that may trade an account can always cancel its orders."""
     assert refusal_code(parse_facts(f"/iserver/account/{PAPER}/order/77", b"", "DELETE"), rule_context) == code
 
 
-@pytest.mark.parametrize(("method", "target", "body"), WAYS_OUT)
-def test_every_way_out_passes_pause_and_caps(method: str, target: str, body: Any) -> None:
-    """A no to a question places nothing."""
-    caps = RuleContext(paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER}))
+@pytest.mark.parametrize(("method", "target", "body"), CANCELS_AND_DECLINES)
+def test_cancels_and_declines_pass_pause_and_limits(method: str, target: str, body: Any) -> None:
+    """A reply that declines a question places nothing."""
+    limits = RuleContext(
+        paused=True, max_quantity=Decimal(0), max_value=Decimal(0), session_accounts=frozenset({PAPER})
+    )
 
-    assert refusal_code(parse_facts(target, body, method), caps) is None
+    assert refusal_code(parse_facts(target, body, method), limits) is None
 
 
 @pytest.mark.parametrize(
@@ -468,8 +478,8 @@ def test_every_way_out_passes_pause_and_caps(method: str, target: str, body: Any
         (b"", False),
     ],
 )
-def test_a_reply_declines_only_where_nothing_in_it_says_yes(body: bytes, declines: bool) -> None:
-    """What counts as a no passes while trading is paused; IBKR must not read a yes out of it."""
+def test_a_reply_declines_only_if_nothing_in_it_confirms(body: bytes, declines: bool) -> None:
+    """A reply that declines passes while trading is paused, so IBKR must not be able to read a yes in it."""
     rule_context = RuleContext(paused=True, session_accounts=frozenset({PAPER}))
     facts = parse_facts("/iserver/reply/abc", body)
 
@@ -479,16 +489,16 @@ def test_a_reply_declines_only_where_nothing_in_it_says_yes(body: bytes, decline
 
 
 def test_only_a_reply_can_decline() -> None:
-    """An order is placed whatever else stands in its body."""
+    """`confirmed` in the body of an order does not stop IBKR from placing it."""
     assert not parse_facts(PLACE, {"confirmed": False, "orders": []}).is_declining
 
 
-# -- cancelling everything
+# -- cancels of more than one order
 
 
 @pytest.mark.parametrize("order", ["7", "77", "1234567890", "9" * 30])
-def test_one_order_is_cancelled_without_another_word(order: str) -> None:
-    """Its number is plain."""
+def test_the_cancel_of_one_order_needs_no_confirmation(order: str) -> None:
+    """A plain number means one order, so no confirmation is needed."""
     assert refusal_code(parse_facts(f"/iserver/account/{PAPER}/order/{order}", b"", "DELETE"), RuleContext()) is None
 
 
@@ -514,8 +524,8 @@ def test_one_order_is_cancelled_without_another_word(order: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/iserver/account/{}/order/{}", "/iserver/Account/{}/Order/{}"])
-def test_whatever_may_cancel_everything_has_to_be_said_twice(path: str, order: str) -> None:
-    """IBKR takes -1 for all orders of an account, and nobody knows what it reads as -1."""
+def test_a_cancel_that_may_mean_all_orders_needs_a_confirmation(path: str, order: str) -> None:
+    """IBKR takes -1 for all orders of an account, and it is not known what else IBKR reads as -1."""
     target = path.format(PAPER, order)
     refusal = first_refusal(parse_facts(target, b"", "DELETE"), RuleContext())
 
@@ -533,15 +543,15 @@ def test_whatever_may_cancel_everything_has_to_be_said_twice(path: str, order: s
     assert refusal_code(parse_facts(target, b"", "DELETE", frozenset({"o163", "cancel-all"})), RuleContext()) is None
 
 
-def test_a_confirmation_is_no_way_around_the_other_rules() -> None:
-    """Who must not touch an account cannot confirm it either."""
+def test_a_confirmation_does_not_replace_the_other_rules() -> None:
+    """A caller that may not trade an account cannot confirm a cancel there either."""
     facts = parse_facts(f"/iserver/account/{LIVE}/order/-1", b"", "DELETE", frozenset({"cancel-all"}))
 
     assert refusal_code(facts, RuleContext()) == "paper_only"
     assert refusal_code(facts, RuleContext(read_only=True)) == "read_only"
 
 
-# -- caps
+# -- limits of size and value
 
 
 @pytest.mark.parametrize(
@@ -567,8 +577,8 @@ def test_a_confirmation_is_no_way_around_the_other_rules() -> None:
         ({"amount": 1}, "order_limit_exceeded"),
     ],
 )
-def test_a_size_is_capped_and_what_is_no_size_is_too_large(quantity: Any, code: str | None) -> None:
-    """One slip of a finger is bounded; a size that cannot be read is not."""
+def test_a_size_that_is_too_large_or_unreadable_is_refused(quantity: Any, code: str | None) -> None:
+    """The limit bounds the damage of a typing error. A size that cannot be read has no bound."""
     assert refusal_code(placement(quantity), RuleContext(max_quantity=Decimal(10))) == code
 
 
@@ -600,14 +610,14 @@ def test_a_size_is_capped_and_what_is_no_size_is_too_large(quantity: Any, code: 
         b"11",
     ],
 )
-def test_a_size_over_the_cap_is_found_wherever_it_stands(body: bytes) -> None:
-    """Sizes in money follow no count of shares, and a missing one says nothing at all."""
+def test_a_size_over_the_limit_is_found_wherever_it_stands(body: bytes) -> None:
+    """A size in money cannot be compared with a number of shares, and a missing size has no bound."""
     for target in (PLACE, f"/iserver/account/{PAPER}/order/77"):
         assert refusal_code(parse_facts(target, body), RuleContext(max_quantity=Decimal(10))) == "order_limit_exceeded"
 
 
-def test_without_a_cap_no_size_is_asked_for() -> None:
-    """Nobody who set no limit meets one."""
+def test_without_a_limit_no_size_is_checked() -> None:
+    """Without the setting an unreadable size is no reason to refuse."""
     assert refusal_code(placement("anything"), RuleContext()) is None
 
 
@@ -626,10 +636,10 @@ def test_without_a_cap_no_size_is_asked_for() -> None:
     ],
 )
 @pytest.mark.parametrize("target", [PLACE, f"/iserver/account/{PAPER}/order/77"])
-def test_a_value_is_capped_and_what_cannot_be_bounded_is_too_large(
+def test_a_value_that_is_too_large_or_has_no_bound_is_refused(
     target: str, order_values: tuple[Decimal | None, ...] | None, detail: str | None
 ) -> None:
-    """Each ticket by itself; better no order than one over the limit, and the way out is said."""
+    """Each ticket is checked alone. A value without a bound is refused, and the hint names the setting."""
     facts = replace(parse_facts(target, {"quantity": 1}), order_values=order_values)
     refusal = first_refusal(facts, RuleContext(max_value=Decimal(1000)))
 
@@ -642,8 +652,8 @@ def test_a_value_is_capped_and_what_cannot_be_bounded_is_too_large(
         assert "IBKR_MAX_ORDER_VALUE" in error.hint
 
 
-def test_a_reply_that_confirms_is_judged_as_the_order_it_belongs_to() -> None:
-    """Its size, its value, its account: what was set meanwhile holds for what is placed now."""
+def test_a_reply_that_confirms_is_checked_as_its_order() -> None:
+    """The rules that are set now apply to the size, value and account of the order that the reply places."""
     yes = parse_facts("/iserver/reply/abc", {"confirmed": True})
     order = replace(yes, accounts=frozenset({PAPER}), sizes=(Decimal(5),), order_values=(Decimal(500),))
 
@@ -655,12 +665,12 @@ def test_a_reply_that_confirms_is_judged_as_the_order_it_belongs_to() -> None:
     assert refusal_code(replace(order, is_declining=True), RuleContext(max_quantity=Decimal(4), paused=True)) is None
 
 
-# -- what costs money, what only reads
+# -- calls that cost money, and reads
 
 
 @pytest.mark.parametrize(("allowed", "code"), [(False, "insufficient_scope"), (True, None)])
-def test_paid_snapshots_pass_only_where_somebody_said_so(allowed: bool, code: str | None) -> None:
-    """IBKR charges for every call, paper account or not."""
+def test_paid_snapshots_pass_only_if_the_setting_allows_them(allowed: bool, code: str | None) -> None:
+    """IBKR charges for every such call, also on a paper account."""
     facts = parse_facts("/md/regsnapshot?conid=1", b"", "GET")
 
     assert refusal_code(facts, RuleContext(paid_snapshots=allowed, read_only=True, paused=True)) == code
@@ -671,19 +681,19 @@ def test_paid_snapshots_pass_only_where_somebody_said_so(allowed: bool, code: st
     st.sampled_from([endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.READ]), RULE_CONTEXTS, st.binary()
 )
 def test_reads_are_never_refused_by_these_rules(row: Any, rule_context: RuleContext, body: bytes) -> None:
-    """A paused, read-only bridge still shows everything, and a what-if may have any body."""
+    """A paused or read-only bridge still serves reads, and a preview may have any body."""
     facts = facts_of_call(row, row.segments, f"accountId={LIVE}", parse_order_tickets(body))
 
     assert first_refusal(facts, rule_context) is None
 
 
-# -- nothing confuses them
+# -- any facts, any bytes
 
 
 @settings(deadline=None)
 @given(REQUEST_FACTS, RULE_CONTEXTS)
-def test_no_facts_confuse_the_judge(facts: RequestFacts, rule_context: RuleContext) -> None:
-    """A verdict for every case, and whatever passes broke none of the promises."""
+def test_any_facts_get_a_decision_that_keeps_the_settings(facts: RequestFacts, rule_context: RuleContext) -> None:
+    """The rules decide about any facts, and a call that passes breaks none of the settings."""
     refusal = first_refusal(facts, rule_context)
 
     assert refusal is None or isinstance(refusal.as_error(), errors.BridgeError)
@@ -693,10 +703,10 @@ def test_no_facts_confuse_the_judge(facts: RequestFacts, rule_context: RuleConte
         assert not rule_context.paper_mode or False not in (rule_context.session_is_paper, rule_context.login_is_paper)
         assert not (rule_context.paper_mode and facts.accounts - {PAPER})
     if refusal is None and facts.effect is Effect.TRADE:
-        gets_out = facts.operation is OrderOperation.CANCEL or (
+        cancels_or_declines = facts.operation is OrderOperation.CANCEL or (
             facts.operation is OrderOperation.REPLY and facts.is_declining
         )
-        assert gets_out or not rule_context.paused
+        assert cancels_or_declines or not rule_context.paused
         assert (
             not (facts.operation is OrderOperation.CANCEL and facts.may_cancel_several)
             or "cancel-all" in facts.confirmations
@@ -706,11 +716,11 @@ def test_no_facts_confuse_the_judge(facts: RequestFacts, rule_context: RuleConte
         and facts.effect is Effect.TRADE
         and facts.operation in (OrderOperation.PLACE, OrderOperation.MODIFY)
     ):
-        for cap, known in (
+        for limit, amounts in (
             (rule_context.max_quantity, facts.sizes),
             (rule_context.max_value, facts.order_values or ()),
         ):
-            assert cap is None or (known and all(each is not None and each <= cap for each in known))
+            assert limit is None or (amounts and all(each is not None and each <= limit for each in amounts))
 
 
 @settings(deadline=None)
@@ -723,8 +733,8 @@ def test_no_facts_confuse_the_judge(facts: RequestFacts, rule_context: RuleConte
 @example(match("POST", ("iserver", "account", PAPER, "orders")), "", b'{"quantity":' + b"9" * 5000 + b"}")
 @example(match("POST", ("iserver", "account", PAPER, "orders")), "", b"[" * 100_000)
 @example(match("POST", ("iserver", "account", PAPER, "orders")), "", b"\xff\xfe\x00")
-def test_no_bytes_crash_the_reader(row: Any, query: str, body: bytes) -> None:
-    """A call is read, or it is a bad request: never our own bug with somebody's money in it."""
+def test_no_bytes_crash_the_parser(row: Any, query: str, body: bytes) -> None:
+    """Any body is either parsed, or refused as a bad request."""
     try:
         facts = facts_of_call(row, row.segments, query, parse_order_tickets(body))
     except errors.BadRequest:
@@ -734,7 +744,7 @@ def test_no_bytes_crash_the_reader(row: Any, query: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"quantity=1", b"{", b"{'a':1}", b"\xff", b'{"a":1}}', b"<order/>"])
-def test_a_change_the_rules_cannot_read_is_refused(body: bytes) -> None:
-    """What we cannot see into we do not send."""
+def test_a_change_that_cannot_be_parsed_is_refused(body: bytes) -> None:
+    """The bridge sends no change that it cannot check."""
     with pytest.raises(errors.BadRequest):
         parse_facts(PLACE, body)
