@@ -1,4 +1,4 @@
-"""The machine's own time, and times as people and programs read them."""
+"""The clock of the machine, and how times are written for people and for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AT = datetime(2026, 6, 17, 16, 0, 0, 250_000, tzinfo=UTC)
 
 
 async def test_a_wait_ends_with_its_event_or_its_time() -> None:
-    """And says which of them it was."""
+    """The result says whether the event was set."""
     clock, event = SystemClock(), asyncio.Event()
     assert await clock.wait(event, 0.001) is False
 
@@ -21,15 +21,15 @@ async def test_a_wait_ends_with_its_event_or_its_time() -> None:
 
 
 async def test_a_wait_for_no_time_does_not_sleep() -> None:
-    """A loop that is late goes on at once; a time in the past is no error."""
+    """A loop that is late goes on at once, and a time in the past is no error."""
     clock = SystemClock()
 
     assert await clock.wait(asyncio.Event(), 0.0) is False
     assert await clock.wait(asyncio.Event(), -1.0) is False
 
 
-def test_monotonic_seconds_never_go_back_and_the_walls_time_is_aware() -> None:
-    """Differences of the one, and people for the other."""
+def test_monotonic_seconds_never_go_back_and_the_wall_clock_is_aware() -> None:
+    """Intervals come from the monotonic clock; people read the wall clock, in UTC."""
     clock = SystemClock()
     first = clock.now()
 
@@ -37,6 +37,6 @@ def test_monotonic_seconds_never_go_back_and_the_walls_time_is_aware() -> None:
     assert clock.utc().tzinfo is UTC
 
 
-def test_times_are_told_in_seconds_to_people_and_in_milliseconds_as_ibkr_does() -> None:
-    """No time is told as none."""
+def test_times_are_in_seconds_for_people_and_in_milliseconds_for_ibkr() -> None:
+    """A time that is not known stays None."""
     assert (utc_text(AT), utc_text(None), utc_ms(AT)) == ("2026-06-17T16:00:00Z", None, 1_781_712_000_250)

@@ -1,4 +1,4 @@
-"""The assembly: what stands before the start, what a start that fails leaves behind, and the end."""
+"""The daemon: its parts before the start, what a failed start leaves, reloads, and the end."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def bridge_of(settings: Settings) -> Bridge:
 
 @pytest.mark.parametrize("read_part", [lambda bridge: bridge.profile, lambda bridge: bridge.service_status])
 async def test_a_part_cannot_be_used_before_the_start(tmp_path: Path, read_part: Callable[[Bridge], object]) -> None:
-    """A clear error at the first use is better than a None that fails somewhere later."""
+    """An error at the first use is clearer than a None that fails later."""
     with pytest.raises(RuntimeError):
         read_part(bridge_of(settings_for("https://127.0.0.1:1", tmp_path)))
 
 
 async def test_a_taken_port_is_an_error_that_leaves_no_file(tmp_path: Path) -> None:
-    """The bridge that has the port has the journal, too: ours must not have been opened."""
+    """The bridge that has the port also has the journal, so this one must not open it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         bridge = bridge_of(settings_for("https://127.0.0.1:1", tmp_path / "state", IBKR_BRIDGE_URL=url))
@@ -47,10 +47,10 @@ async def test_a_taken_port_is_an_error_that_leaves_no_file(tmp_path: Path) -> N
     assert not (tmp_path / "state").exists()
 
 
-async def test_a_start_that_fails_after_the_port_was_had_gives_it_back(
+async def test_a_start_that_fails_later_releases_the_port(
     tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next try must not find it taken by the last."""
+    """The next start must not find the port in use."""
     url = f"http://127.0.0.1:{unused_tcp_port}"
     bridge = bridge_of(settings_for("https://127.0.0.1:1", tmp_path, IBKR_BRIDGE_URL=url))
 
@@ -64,23 +64,23 @@ async def test_a_start_that_fails_after_the_port_was_had_gives_it_back(
     socket.create_server(("127.0.0.1", unused_tcp_port)).close()
 
 
-async def test_it_tells_the_port_that_it_really_got(harness: Harness) -> None:
-    """Zero means any, and whoever asks has to know which."""
+async def test_the_event_of_the_start_has_the_actual_port(harness: Harness) -> None:
+    """Port zero means any free port, so the event has the actual one."""
     assert harness.port > 0
     (started,) = await harness.wait_for_events(events.BridgeStarted)
     assert isinstance(started, events.BridgeStarted)
     assert started.url == harness.bridge.url == f"http://127.0.0.1:{harness.port}"
 
 
-async def test_every_secret_of_the_settings_is_kept_from_the_log(sim: Simulator, tmp_path: Path) -> None:
-    """From the first line on."""
+async def test_the_keys_of_the_settings_are_redacted(sim: Simulator, tmp_path: Path) -> None:
+    """The redactor knows the keys before the first line is written."""
     async with Harness(settings_for(sim.url, tmp_path, IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY)) as harness:
         assert harness.bridge.redactor.contains_secret(KEY)
         assert harness.bridge.redactor.contains_secret(PREVIOUS_KEY)
 
 
-async def test_a_reload_takes_the_new_keys_and_nothing_else(harness: Harness, tmp_path: Path) -> None:
-    """The old key opens nothing at once, and the new one is a secret like the old."""
+async def test_a_reload_applies_only_the_keys(harness: Harness, tmp_path: Path) -> None:
+    """The old key is refused at once, the new key is redacted, and other settings stay."""
     read = settings_for("https://127.0.0.1:1", tmp_path, IBKR_BRIDGE_KEY=OTHER, IBKR_READ_ONLY="yes")
 
     harness.bridge.reload(lambda: read)
@@ -94,7 +94,7 @@ async def test_a_reload_takes_the_new_keys_and_nothing_else(harness: Harness, tm
     assert "IBKR_READ_ONLY" in str(needed)
 
 
-async def test_a_reload_names_what_it_does_not_apply_until_it_is_taken_back(harness: Harness) -> None:
+async def test_a_reload_names_the_settings_that_it_does_not_apply(harness: Harness) -> None:
     """A limit that does not apply yet must not look as if it did."""
     running = harness.bridge.settings
     changed = dataclasses.replace(running, max_order_quantity=Decimal(7), read_only=True)
@@ -108,8 +108,8 @@ async def test_a_reload_names_what_it_does_not_apply_until_it_is_taken_back(harn
     assert len(await harness.wait_for_events(events.RestartNeeded)) == 1
 
 
-async def test_a_reload_names_what_would_stop_a_restart(harness: Harness) -> None:
-    """The keys are applied all the same: taking one away must not wait for another line."""
+async def test_a_reload_names_settings_that_would_stop_a_restart(harness: Harness) -> None:
+    """The keys are applied all the same: the removal of a key must not wait for the repair of another line."""
 
     def refuse() -> Settings:
         return Settings.from_env({"IBKR_BRIDGE_KEY": KEY, "IBKR_READONLY": "yes"})
@@ -118,8 +118,8 @@ async def test_a_reload_names_what_would_stop_a_restart(harness: Harness) -> Non
     assert (await harness.get("/gateway/status")).json["restart_needed"] == ["IBKR_READONLY"]
 
 
-async def test_a_reload_that_is_refused_leaves_everything_as_it_was(harness: Harness) -> None:
-    """A slip in a file locks nobody out of a bridge that runs."""
+async def test_a_refused_reload_changes_nothing(harness: Harness) -> None:
+    """A typing error in a file must not exclude the callers of a running bridge."""
 
     def refuse() -> Settings:
         return Settings.from_env({"IBKR_BRIDGE_KEY": "short"})
@@ -132,10 +132,8 @@ async def test_a_reload_that_is_refused_leaves_everything_as_it_was(harness: Har
     assert "IBKR_BRIDGE_KEY" in str(refused)
 
 
-async def test_a_state_directory_that_cannot_be_had_is_told_and_the_bridge_serves(
-    sim: Simulator, tmp_path: Path
-) -> None:
-    """Reads go on; whoever looks into the log learns why orders do not."""
+async def test_without_a_state_directory_the_bridge_serves_and_reports_it(sim: Simulator, tmp_path: Path) -> None:
+    """Reads are served, and the log says why orders are refused."""
     (tmp_path / "file").touch()
 
     async with Harness(settings_for(sim.url, tmp_path / "file" / "state")) as harness:
@@ -147,7 +145,7 @@ async def test_a_state_directory_that_cannot_be_had_is_told_and_the_bridge_serve
 async def test_a_state_directory_that_others_could_change_is_not_used(
     sim: Simulator, tmp_path: Path, kind: str
 ) -> None:
-    """Not a file is written there, and orders are refused, as without a journal."""
+    """No file is written there, and orders are refused as without a journal."""
     real, path = tmp_path / "real", tmp_path / "state"
     real.mkdir(mode=0o700)
     if kind == "link":
@@ -169,7 +167,7 @@ async def test_a_state_directory_that_others_could_change_is_not_used(
 async def test_a_loop_that_ends_stops_the_bridge_as_a_failure(
     sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is started afresh from outside; going on without a keeper would look like serving."""
+    """systemd starts the process again; a bridge without a keeper would only seem to serve."""
     harness = Harness(settings_for(sim.url, tmp_path))
 
     async def die(*_: object) -> NoReturn:
@@ -187,8 +185,8 @@ async def test_a_loop_that_ends_stops_the_bridge_as_a_failure(
     assert "secret" not in str(died)
 
 
-async def test_an_end_closes_the_door_and_counts_nobody_where_all_were_served(harness: Harness) -> None:
-    """Whoever restarts it knows that nothing was cut."""
+async def test_a_stop_closes_the_port_and_counts_no_unfinished_request(harness: Harness) -> None:
+    """The count of unfinished requests shows that no response was lost."""
     await harness.get("/health", key=None)
     port = harness.port
 

@@ -1,4 +1,4 @@
-"""Everything a caller can be told: one table, one shape."""
+"""The errors that a caller can get: one table of codes and statuses, one shape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from ibkr_bridge import errors
 from ibkr_bridge.errors import BridgeError, MethodNotAllowed, error_classes
 
-STATUSES = {  # the design's table, as far as this version goes
+STATUSES = {  # each code with its status
     "invalid_key": 401,
     "insufficient_scope": 403,
     "host_not_allowed": 403,
@@ -53,24 +53,24 @@ LEAVES = tuple(error_classes())
 
 
 def build_error(kind: type[BridgeError], retry_after: float | None = None) -> BridgeError:
-    """An error of a kind, as a room would raise it."""
+    """An error of a class, as a package raises it."""
     if issubclass(kind, MethodNotAllowed):
         return kind("what happened", "GET, POST")
     return kind("what happened", retry_after=retry_after)
 
 
-def test_codes_and_statuses_are_those_of_the_design() -> None:
-    """Programs switch on the code: it is a promise."""
+def test_codes_and_statuses_do_not_change() -> None:
+    """Programs switch on the code, so neither code nor status may change."""
     assert {kind.code: kind.status for kind in LEAVES} == STATUSES
 
 
 def test_no_two_errors_share_a_code() -> None:
-    """A code that means two things means nothing."""
+    """A program could not distinguish two errors with one code."""
     assert len({kind.code for kind in LEAVES}) == len(LEAVES)
 
 
-def test_the_tree_in_the_introduction_shows_every_code() -> None:
-    """Whoever opens the file sees the whole family."""
+def test_the_docstring_shows_every_code() -> None:
+    """A reader of `errors.py` sees all codes in its docstring."""
     shown = set(re.findall(r"\b[a-z]+(?:_[a-z]+)*\b", (errors.__doc__ or "").split("Rooms raise")[0]))
 
     assert set(STATUSES) <= shown
@@ -78,7 +78,7 @@ def test_the_tree_in_the_introduction_shows_every_code() -> None:
 
 @pytest.mark.parametrize("kind", LEAVES, ids=lambda kind: kind.code)
 def test_every_error_says_what_to_do(kind: type[BridgeError]) -> None:
-    """A caller in trouble at night needs the next step, not only the name of the trouble."""
+    """A person needs the next step, not only the name of the problem."""
     error = build_error(kind)
 
     assert error.detail == str(error) == "what happened"
@@ -87,22 +87,22 @@ def test_every_error_says_what_to_do(kind: type[BridgeError]) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in LEAVES if kind is not MethodNotAllowed], ids=lambda kind: kind.code)
-def test_waiting_is_advised_only_where_a_time_is_named(kind: type[BridgeError]) -> None:
-    """`retryable` and Retry-After never contradict each other."""
+def test_an_error_is_retryable_only_with_a_time(kind: type[BridgeError]) -> None:
+    """`retryable` is true only together with `Retry-After`."""
     assert not build_error(kind).retryable
     assert build_error(kind, retry_after=2.5).retryable
 
 
-def test_a_hint_of_ones_own_takes_the_place_of_the_usual_one() -> None:
-    """And only for that one error."""
+def test_the_hint_of_an_error_replaces_that_of_its_class() -> None:
+    """The hint of one error does not change that of its class."""
     special = errors.NotBridged("nothing here", hint="add pa to IBKR_BRIDGE_EXTRA_PREFIXES")
 
     assert special.hint == "add pa to IBKR_BRIDGE_EXTRA_PREFIXES"
     assert "IBKR_BRIDGE_EXTRA_PREFIXES opens more" in errors.NotBridged("nothing here").hint
 
 
-def test_a_wrong_method_names_the_right_ones_for_its_own_path_only() -> None:
-    """RFC 9110 wants Allow with every 405."""
+def test_a_wrong_method_names_the_methods_of_its_own_path() -> None:
+    """RFC 9110 requires `Allow` with every 405."""
     first, second = MethodNotAllowed("no", "GET"), MethodNotAllowed("no", "POST")
 
     assert (first.headers, second.headers) == ({"Allow": "GET"}, {"Allow": "POST"})
@@ -110,5 +110,5 @@ def test_a_wrong_method_names_the_right_ones_for_its_own_path_only() -> None:
 
 
 def test_a_wrong_key_says_how_keys_are_sent() -> None:
-    """RFC 9110 wants WWW-Authenticate with every 401."""
+    """RFC 9110 requires `WWW-Authenticate` with every 401."""
     assert "WWW-Authenticate" in errors.InvalidKey("no").headers

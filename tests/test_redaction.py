@@ -1,4 +1,4 @@
-"""What must never be shown, and how it is taken out."""
+"""Which secrets are removed from text, and what replaces them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SECRETS = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=
         ("XX90", "XX*****90"),
     ],
 )
-def test_an_account_can_be_recognised_and_not_used(account: str, shown: str) -> None:
-    """Two letters and two digits tell one's own accounts apart."""
+def test_a_masked_account_can_be_recognised(account: str, shown: str) -> None:
+    """The first letters and the last two characters are enough to distinguish accounts of one user."""
     assert mask_account(account) == shown
 
 
@@ -45,20 +45,20 @@ def test_an_account_can_be_recognised_and_not_used(account: str, shown: str) -> 
     ["U1234567", "DU1234567", "F123456", "DF123456", "I1234567", "DI1234567", "DU1234567A", "U1234567F", "df9876543c"],
 )
 def test_an_account_number_is_masked_wherever_it_stands(text: str, account: str) -> None:
-    """Paths, bodies and queries are where accounts slip into log lines."""
+    """Account numbers get into log lines with paths, bodies and queries."""
     written = text.format(account)
 
-    scrubbed = Redactor().redact(written)
+    redacted = Redactor().redact(written)
 
-    assert scrubbed == text.format(mask_account(account))
+    assert redacted == text.format(mask_account(account))
     assert Redactor().contains_secret(written)
 
 
 @pytest.mark.parametrize(
     "text", ["order 1234567", "DU1234567AB", "conid 265598", "UTC2026", "DU12", "request 0f3DU1234567", "USD100"]
 )
-def test_ordinary_words_stay(text: str) -> None:
-    """A log that is masked beyond reading helps nobody."""
+def test_ordinary_words_are_not_masked(text: str) -> None:
+    """A log without its ordinary words would be useless."""
     assert Redactor().redact(text) == text
 
 
@@ -71,7 +71,7 @@ def test_ordinary_words_stay(text: str) -> None:
     ],
 )
 def test_a_uuid_is_no_account_number(name: str) -> None:
-    """A hundredth of all UUIDs begins or ends like one; a request so named must be found again in the log."""
+    """One in a hundred UUIDs begins or ends like an account number, and the log must show the ids of requests."""
     assert not Redactor().contains_secret(f"request\0{name}\0")
 
 
@@ -87,13 +87,13 @@ def test_a_uuid_is_no_account_number(name: str) -> None:
         "d123456-1ed1-4e9f-8983-ad535c686355",
     ],
 )
-def test_only_a_whole_uuid_is_none(name: str) -> None:
-    """U and I are no hexadecimal digits, and each part has its length."""
+def test_a_text_that_only_resembles_a_uuid_is_masked(name: str) -> None:
+    """A text is a UUID only if each part has its length and all digits are hexadecimal."""
     assert Redactor().contains_secret(f"request {name} x")
 
 
 def test_an_account_that_ibkr_names_is_masked_whatever_its_form() -> None:
-    """The form is a guess from outside; what IBKR calls an account is one."""
+    """Not every account number has the usual form, but IBKR lists those of the login."""
     redactor = Redactor()
     redactor.add_account("QX77Z123B")
 
@@ -102,16 +102,16 @@ def test_an_account_that_ibkr_names_is_masked_whatever_its_form() -> None:
 
 
 @pytest.mark.parametrize("name", ["All", "Family", "265598", "A1", "", "a.b*c12345", "A" * 20 + "1"])
-def test_what_is_no_account_number_is_not_learnt(name: str) -> None:
-    """A group's name or a plain number would mask half of the log."""
+def test_a_word_that_is_no_account_number_is_not_added(name: str) -> None:
+    """The name of a group or a plain number would mask ordinary words of the log."""
     redactor = Redactor()
     redactor.add_account(name)
 
     assert not redactor.contains_secret(f"x {name} y")
 
 
-def test_only_so_many_accounts_are_learnt() -> None:
-    """The latest stay."""
+def test_the_number_of_accounts_is_limited() -> None:
+    """The latest accounts are kept."""
     redactor = Redactor()
     for number in range(MAX_ACCOUNTS + 1):
         redactor.add_account(f"QX{number:04}Z")
@@ -120,8 +120,8 @@ def test_only_so_many_accounts_are_learnt() -> None:
     assert redactor.contains_secret(f"QX{MAX_ACCOUNTS:04}Z")
 
 
-def test_a_learned_secret_is_hidden() -> None:
-    """The last line of defence, where somebody wrote it after all."""
+def test_an_added_secret_is_hidden() -> None:
+    """Redaction is the last protection if code writes a secret by mistake."""
     redactor = Redactor()
     redactor.add_secret(KEY)
 
@@ -134,7 +134,7 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpYmtyLWJyaWRnZSJ9.s5-_DU1234567_aB"
 
 @pytest.mark.parametrize("text", ["{}", "?token={}&x=1", "token%3D{}", "Bearer {}, again {}", '"{}"', "({}).", "x{} y"])
 def test_a_token_is_hidden_by_its_form(text: str) -> None:
-    """Nobody has to learn it: a bridge gives out more of them than it could remember."""
+    """The bridge issues more tokens than it could remember, so they are recognised by their form."""
     written = text.replace("{}", TOKEN)
 
     assert Redactor().redact(written) == text.replace("{}", REDACTED)
@@ -142,41 +142,41 @@ def test_a_token_is_hidden_by_its_form(text: str) -> None:
 
 
 def test_a_token_without_a_signature_is_hidden_too() -> None:
-    """Somebody else might take it."""
+    """Another program might accept such a token."""
     assert Redactor().redact("eyJhbGciOiJub25lIn0.eyJhIjoxfQ. x") == f"{REDACTED} x"
 
 
 @pytest.mark.parametrize("text", ["eyJ", "heyJoe", "eyJabc.def", "eyJabc..def", "eyJabc. And. So", "/eyJs/x.y.z"])
-def test_what_only_begins_like_a_token_stays(text: str) -> None:
-    """It has three parts."""
+def test_a_text_that_only_begins_like_a_token_is_not_hidden(text: str) -> None:
+    """A token has three parts."""
     assert Redactor().redact(text) == text
 
 
-def test_a_long_text_that_looks_like_tokens_takes_no_time() -> None:
-    """It is read once, however often a token seems to begin in it."""
+def test_the_time_for_a_long_text_grows_with_its_length() -> None:
+    """The text is read once, however often a token seems to begin."""
 
-    def spent(times: int) -> float:
+    def cpu_time_s(times: int) -> float:
         text = "eyJ" * times
         began = time.process_time()  # what this process computes, whatever else the machine does
         assert Redactor().redact(text) == text
         return time.process_time() - began
 
-    short, long = (min(spent(times) for _ in range(3)) for times in (20_000, 200_000))
+    short, long = (min(cpu_time_s(times) for _ in range(3)) for times in (20_000, 200_000))
 
     assert long < 50 * short  # it is ten times as long; by the square of its length it would be a hundred times
 
 
 @pytest.mark.parametrize("word", ["", "a", "true", "12345"])
-def test_a_word_too_short_to_be_a_secret_is_not_learned(word: str) -> None:
-    """A cookie worth `1` must not blot out every figure."""
+def test_a_word_too_short_to_be_a_secret_is_not_added(word: str) -> None:
+    """A cookie with the value `1` must not hide every digit 1."""
     redactor = Redactor()
     redactor.add_secret(word)
 
     assert redactor.redact(f"was {word} here") == f"was {word} here"
 
 
-def test_the_key_is_remembered_however_many_cookies_come() -> None:
-    """IBKR sets a cookie with nearly every answer; the key is learned once, and is worth more than all of them."""
+def test_cookies_do_not_displace_the_key() -> None:
+    """IBKR sets a cookie with nearly every response, and cookies must not displace the key."""
     redactor = Redactor()
     redactor.add_secret(KEY, permanent=True)
 
@@ -186,8 +186,8 @@ def test_the_key_is_remembered_however_many_cookies_come() -> None:
     assert redactor.contains_secret(KEY)
 
 
-def test_the_newest_cookies_are_remembered() -> None:
-    """Those are the ones that can still be used."""
+def test_the_latest_cookies_are_hidden() -> None:
+    """Only the latest cookies can still be used."""
     redactor = Redactor()
 
     for number in range(MAX_CHANGING_SECRETS * 2):
@@ -199,7 +199,7 @@ def test_the_newest_cookies_are_remembered() -> None:
 
 @pytest.mark.parametrize("order", [("session", "session-of-the-login"), ("session-of-the-login", "session")])
 def test_a_secret_within_another_leaves_nothing_of_the_longer_one(order: tuple[str, str]) -> None:
-    """Whichever was met first, the rest of the longer one must not stay behind."""
+    """The longer secret is hidden completely, whichever of both was added first."""
     redactor = Redactor()
     for secret in order:
         redactor.add_secret(secret)
@@ -210,16 +210,16 @@ def test_a_secret_within_another_leaves_nothing_of_the_longer_one(order: tuple[s
 @settings(deadline=None)
 @given(st.lists(SECRETS, min_size=1, max_size=8, unique=True), st.data())
 def test_no_secret_survives_in_any_text(secrets: list[str], data: st.DataObject) -> None:
-    """Whatever was learned, in whatever order, between whatever words."""
+    """This holds for any secrets, in any order and in any text."""
     assume(not any(secret in REDACTED for secret in secrets))
     redactor = Redactor()
     for secret in secrets:
         redactor.add_secret(secret)
     pieces = data.draw(st.lists(st.one_of(st.sampled_from(secrets), st.text(max_size=5)), max_size=10))
 
-    scrubbed = redactor.redact(" ".join(pieces))
+    redacted = redactor.redact(" ".join(pieces))
 
-    assert not [secret for secret in secrets if secret in scrubbed]
+    assert not [secret for secret in secrets if secret in redacted]
 
 
 @pytest.mark.parametrize(
@@ -233,13 +233,13 @@ def test_no_secret_survives_in_any_text(secrets: list[str], data: st.DataObject)
         ("\ud800\x7f\0", "\\ud800\\x7f\\x00"),
     ],
 )
-def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
-    """Control characters, line ends and marks of the writing direction; letters of all languages stay."""
+def test_characters_that_would_control_a_terminal_are_escaped(text: str, shown: str) -> None:
+    """Control characters, line ends and marks of the writing direction are escaped; letters of all languages stay."""
     assert escape_unprintable(text) == shown
 
 
 @given(st.text())
 def test_an_escaped_text_is_printable(text: str) -> None:
-    """Whatever it was."""
+    """This holds for any text."""
     assert escape_unprintable(text).isprintable()
     assert escape_unprintable("a\n\tb", exempt="\n\t") == "a\n\tb"

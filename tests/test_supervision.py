@@ -1,4 +1,4 @@
-"""Whether the daemon is alive inside."""
+"""The monitor of the event loop and of the loops that must not end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ibkr_bridge.supervision import BEAT_INTERVAL_S, MAX_LAG_S, LoopMonitor
 
 
 class ManualTime:
-    """A clock moved by hand."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -19,8 +19,8 @@ class ManualTime:
         return self.now
 
 
-def test_a_loop_on_time_is_well() -> None:
-    """A healthy bridge is not restarted."""
+def test_a_loop_on_time_is_no_problem() -> None:
+    """A bridge that is on time must not be restarted."""
     manual_time = ManualTime()
     loop_monitor = LoopMonitor(manual_time)
 
@@ -30,8 +30,8 @@ def test_a_loop_on_time_is_well() -> None:
     assert loop_monitor.problem() is None
 
 
-def test_a_late_beat_is_trouble_until_the_next_one_in_time() -> None:
-    """A hang that is over is told once, and forgiven."""
+def test_a_late_beat_is_a_problem_until_the_next_beat_in_time() -> None:
+    """The problem ends with the next beat that is in time."""
     manual_time = ManualTime()
     loop_monitor = LoopMonitor(manual_time)
 
@@ -45,8 +45,8 @@ def test_a_late_beat_is_trouble_until_the_next_one_in_time() -> None:
     assert loop_monitor.problem() is None
 
 
-def test_a_loop_that_hangs_right_now_is_noticed() -> None:
-    """The beat that does not come tells as much as the one that comes late."""
+def test_a_loop_that_hangs_now_is_a_problem() -> None:
+    """A beat that is overdue counts as a late beat."""
     manual_time = ManualTime()
     loop_monitor = LoopMonitor(manual_time)
 
@@ -55,8 +55,8 @@ def test_a_loop_that_hangs_right_now_is_noticed() -> None:
     assert loop_monitor.problem() == "the event loop is 3.0 s late"
 
 
-def test_being_a_little_late_is_no_trouble() -> None:
-    """A busy second is ordinary."""
+def test_a_beat_within_the_limit_is_no_problem() -> None:
+    """A busy second is normal."""
     manual_time = ManualTime()
     loop_monitor = LoopMonitor(manual_time)
 
@@ -66,8 +66,8 @@ def test_being_a_little_late_is_no_trouble() -> None:
     assert loop_monitor.problem() is None
 
 
-def test_a_dead_loop_is_named_and_never_forgiven() -> None:
-    """A keeper that has died in silence is the worst state there is."""
+def test_a_loop_that_ended_stays_a_problem() -> None:
+    """A keeper that ended silently would be worse than any error, so the problem stays."""
     manual_time = ManualTime()
     loop_monitor = LoopMonitor(manual_time)
 
@@ -78,8 +78,8 @@ def test_a_dead_loop_is_named_and_never_forgiven() -> None:
     assert loop_monitor.problem() == "a loop has ended: Keeper.keep"
 
 
-async def test_it_beats_once_a_second_for_ever() -> None:
-    """The one loop that watches all the others."""
+async def test_the_monitor_beats_once_a_second() -> None:
+    """The beats of this loop show whether the event loop is on time."""
     manual_time = ManualTime()
     loop_monitor = LoopMonitor(manual_time)
     slept: list[float] = []

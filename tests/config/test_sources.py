@@ -103,7 +103,7 @@ def test_a_reload_takes_keys_from_the_new_copy_and_nothing_else(tmp_path: Path) 
     assert (values[KEY], values["IBKR_READ_ONLY"]) == ("new", "yes")
 
 
-STRANGER = 54321
+OTHER_USER = 54321
 only_root_gives_away = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 
 
@@ -114,16 +114,16 @@ def planted(directory: Path, how: str) -> Path:
     if how.startswith("link"):
         path.symlink_to(target)
     if how in ("owner", "link"):
-        os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
-    if how == "link to a stranger's file":
-        os.chown(target, STRANGER, STRANGER)
+        os.chown(path, OTHER_USER, OTHER_USER, follow_symlinks=False)
+    if how == "link to a file of another user":
+        os.chown(target, OTHER_USER, OTHER_USER)
     if how in ("group", "all"):
         path.chmod(0o660 if how == "group" else 0o606)
     return path
 
 
 @only_root_gives_away
-@pytest.mark.parametrize("how", ["owner", "group", "all", "link", "link to a stranger's file"])
+@pytest.mark.parametrize("how", ["owner", "group", "all", "link", "link to a file of another user"])
 def test_a_file_of_somebody_else_is_a_problem_and_not_read(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,10 +157,10 @@ def test_a_link_to_nothing_is_not_replaced_by_another_file(tmp_path: Path, monke
 
 @only_root_gives_away
 def test_the_file_beside_the_program_may_belong_to_its_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever owns the program can do more than change its settings; in the working directory it is a stranger's."""
+    """The owner of the program can change the program too. In the working directory no such owner is trusted."""
     path, problems = planted(tmp_path, "owner"), list[Problem]()
     (tmp_path / "sources.py").touch()
-    os.chown(tmp_path / "sources.py", STRANGER, STRANGER)
+    os.chown(tmp_path / "sources.py", OTHER_USER, OTHER_USER)
     monkeypatch.setattr(sources, "PROJECT_ROOT", tmp_path)
     monkeypatch.setattr(sources, "__file__", str(tmp_path / "sources.py"))
 

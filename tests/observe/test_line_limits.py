@@ -1,4 +1,4 @@
-"""Lines of requests are limited, and summed up beyond that; lines of orders are always written."""
+"""Log lines of requests are limited, and the rest is summed up. Lines of orders are always written."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ class LogSetup:
 
     @property
     def lines(self) -> list[dict[str, object]]:
-        """What was written."""
+        """The lines that were written."""
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
     def count(self, event: str) -> int:
-        """How many lines an event has."""
+        """The number of lines of an event."""
         return sum(line["event"] == event for line in self.lines)
 
 
 @pytest.mark.parametrize(
     "event", [served(), events.RequestMalformed("x"), events.ConnectionLimitReached(512)], ids=lambda each: each.event
 )
-def test_lines_of_strangers_are_summed_up(event: events.Event) -> None:
-    """Whoever reaches the port could fill the log otherwise."""
+def test_lines_of_callers_without_a_key_are_summed_up(event: events.Event) -> None:
+    """Otherwise any program that reaches the port could fill the log."""
     setup = LogSetup()
 
     for _ in range(5000):
@@ -63,8 +63,8 @@ def test_lines_of_strangers_are_summed_up(event: events.Event) -> None:
     assert event.event in str(summary["events"])
 
 
-def test_strangers_take_no_lines_of_others() -> None:
-    """A flood without a key hides no request with one."""
+def test_callers_without_a_key_take_no_lines_of_callers_with_a_key() -> None:
+    """Many requests without a key must not hide a request with a key."""
     limits = LineLimits(0.0)
 
     for _ in range(5000):
@@ -74,7 +74,7 @@ def test_strangers_take_no_lines_of_others() -> None:
 
 
 def test_lines_of_orders_are_always_written() -> None:
-    """Among a hundred thousand others."""
+    """A hundred thousand other lines do not displace them."""
     setup = LogSetup()
 
     for _ in range(100):
@@ -87,7 +87,7 @@ def test_lines_of_orders_are_always_written() -> None:
 
 
 def test_no_flood_reaches_the_limit_of_the_journal() -> None:
-    """journald then drops lines of the service, those of orders too."""
+    """Above that limit journald drops lines of the service, those of orders too."""
     setup = LogSetup()
     steps = 3000
 
@@ -100,7 +100,7 @@ def test_no_flood_reaches_the_limit_of_the_journal() -> None:
 
 
 def test_after_a_flood_each_request_has_its_line_again() -> None:
-    """And nothing is summed up twice."""
+    """The summary is written once."""
     setup = LogSetup()
     for _ in range(200):
         setup.log.on_event(served())
@@ -115,8 +115,8 @@ def test_after_a_flood_each_request_has_its_line_again() -> None:
     assert RATES[WITH_KEY].burst > RATES[WITHOUT_KEY].burst
 
 
-async def test_a_stranger_sees_no_difference(harness: Harness) -> None:
-    """Each request is answered, and each is an event; only lines are missing."""
+async def test_the_limit_of_lines_does_not_change_responses(harness: Harness) -> None:
+    """Each request gets a response and an event; only log lines are left out."""
     seen = len(harness.events_seen)
     for _ in range(80):
         await harness.get("/portfolio/accounts", key=None)
@@ -127,7 +127,7 @@ async def test_a_stranger_sees_no_difference(harness: Harness) -> None:
 
 
 def test_a_line_of_an_order_waits_for_a_full_journal(tmp_path: Path) -> None:
-    """Other lines are counted as lost; this one follows when there is room."""
+    """Other lines are counted as lost. The order's line is written when there is room."""
     path = str(tmp_path / "journal")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver, closing(JournaldSocket(path)) as journal:
         receiver.bind(path)

@@ -336,8 +336,8 @@ async def test_every_reply_of_an_expired_question_is_declined_and_the_lock_relea
     assert rows[-1][1].facts["error"] == "no reply came in time"
 
 
-async def test_a_reply_that_waits_is_over_when_its_question_is_declined(setup: SubmitterSetup) -> None:
-    """It was admitted a moment too late; the yes must not follow the no."""
+async def test_a_waiting_reply_is_refused_when_its_question_is_declined(setup: SubmitterSetup) -> None:
+    """The question was declined while the reply waited for admission, so the yes must not be sent."""
     record = await submit_with_question(setup)
     admitted = asyncio.Event()
     reply = setup.request(b'{"confirmed":true}', OrderOperation.REPLY, path="/iserver/reply/r1")
@@ -501,7 +501,7 @@ async def test_a_lost_confirmation_by_header_is_reported(setup: SubmitterSetup) 
 
 @pytest.mark.parametrize("confirmed", [True, False])
 async def test_a_repeated_reply_shares_the_response_of_the_running_one(setup: SubmitterSetup, confirmed: bool) -> None:
-    """Then it gets the stored one."""
+    """A third reply, after the first has ended, gets the stored response."""
     record = await submit_with_question(setup)
     setup.ibkr.may_respond.clear()
     setup.ibkr.is_inside.clear()

@@ -318,7 +318,7 @@ async def test_a_change_holds_the_lock_while_it_is_sent(setup: SubmitterSetup) -
 
 
 async def test_a_cancel_is_sent_while_another_order_holds_the_lock(setup: SubmitterSetup) -> None:
-    """Getting out never waits."""
+    """A cancel takes no lock, so it never waits for another order."""
     setup.submitter.lock.try_acquire("another order")
     setup.ibkr.plan = [ibkr_response(b'{"msg":"Request was submitted","order_id":77}')]
 

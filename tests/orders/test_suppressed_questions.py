@@ -1,4 +1,4 @@
-"""Questions that a caller observe IBKR not to ask."""
+"""Questions that a caller tells IBKR not to ask."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ FULL = ok('[{"conid":8,"31":"1","84":"2"}]')
 
 
 class FillHarness:
-    """Fills a snapshot, and lists when it was fetched again and which underlyings were searches for."""
+    """Fills a snapshot, and lists when it was fetched again and for which underlyings a search was sent."""
 
     def __init__(self, *refetched: Response | Exception) -> None:
         self.clock = ManualClock()

@@ -17,7 +17,7 @@ SECOND_KEY_HEADER = (
 
 
 async def test_no_key_and_a_wrong_key_get_the_same_response(harness: Harness) -> None:
-    """A guess reveals nothing."""
+    """The response to a guess must not show whether a key was sent."""
     none = await harness.get("/portfolio/accounts", key=None)
     wrong = await harness.get("/portfolio/accounts", key="x" * 40)
 
@@ -26,8 +26,8 @@ async def test_no_key_and_a_wrong_key_get_the_same_response(harness: Harness) ->
 
 
 @pytest.mark.parametrize("key", ["", " ", KEY[:-1], KEY + "x", KEY.upper(), "schlüssel-mit-umlaut-0123456789-abcdef"])
-async def test_almost_the_key_is_wrong(harness: Harness, key: str) -> None:
-    """A key with other characters than ASCII is refused too."""
+async def test_a_similar_key_is_refused(harness: Harness, key: str) -> None:
+    """A key that differs in one character is refused; so is one with characters outside ASCII."""
     assert (await harness.get("/portfolio/accounts", key=None, headers={"X-Bridge-Key": key})).status == 401
 
 
@@ -55,13 +55,13 @@ async def test_a_bearer_token_beside_the_key_header_is_ignored(harness: Harness)
 
 
 async def test_two_key_headers_that_differ_are_refused(harness: Harness) -> None:
-    """A proxy in between may read the other one."""
+    """A proxy before the bridge may read the other header."""
     assert (await harness.send_raw(SECOND_KEY_HEADER % b"another")).startswith(b"HTTP/1.1 401 ")
     assert (await harness.send_raw(SECOND_KEY_HEADER % KEY.encode())).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_the_previous_key_is_accepted_while_keys_rotate(open_harness: OpenHarness) -> None:
-    """No caller is refused in between."""
+    """No caller is refused while the app still has the old key."""
     harness = await open_harness(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY)
 
     assert (await harness.get("/portfolio/accounts", key=PREVIOUS_KEY)).status == 200
@@ -156,7 +156,7 @@ async def test_no_host_at_all_is_a_bad_request(harness: Harness) -> None:
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3001", "http://127.0.0.1:1"])
 async def test_a_page_of_another_origin_is_refused_without_cors_headers(harness: Harness, origin: str) -> None:
-    """Even with the key."""
+    """The key does not make such a request acceptable."""
     reply = await harness.get("/health", headers={"Origin": origin})
 
     assert (reply.status, reply.code) == (403, "origin_not_allowed")
@@ -178,7 +178,7 @@ async def test_the_bridges_own_origin_is_accepted(harness: Harness) -> None:
 
 
 def packed_request(path: bytes, key: bytes, headers: bytes, body: bytes) -> bytes:
-    """A POST with a body that is packed in some way."""
+    """A POST whose body has a content coding."""
     credential = b"X-Bridge-Key: " + key + b"\r\n" if key else b""
     head = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n%s%s" % (path, credential, headers)
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -186,7 +186,7 @@ def packed_request(path: bytes, key: bytes, headers: bytes, body: bytes) -> byte
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate", "br", "zstd", "GZip", "identity, gzip", "made-up"])
 async def test_a_packed_body_is_refused(harness: Harness, sim: Simulator, coding: str) -> None:
-    """The bridge reads bodies as they come; the error says so, and names what is accepted."""
+    """The bridge does not unpack bodies. The error names the coding that is accepted."""
     raw = packed_request(b"/iserver/secdef/search", KEY.encode(), f"Content-Encoding: {coding}\r\n".encode(), b"PK")
 
     reply = await harness.send_raw(raw)
@@ -199,15 +199,17 @@ async def test_a_packed_body_is_refused(harness: Harness, sim: Simulator, coding
 
 @pytest.mark.parametrize("headers", [b"", b"Content-Encoding: identity\r\n", b"Content-Encoding: Identity \r\n"])
 async def test_a_body_that_is_not_packed_passes(harness: Harness, headers: bytes) -> None:
-    """`identity` is the name of no coding at all."""
+    """`identity` means that the body has no coding."""
     headers += b"Content-Type: application/json\r\n"
     raw = packed_request(b"/iserver/secdef/search", KEY.encode(), headers, b'{"symbol":"AAPL"}')
 
     assert (await harness.send_raw(raw)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_packed_body_of_a_stranger_is_not_unpacked(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unpacking before the key is checked would let anybody stop the event loop with a few small requests."""
+async def test_a_packed_body_of_a_caller_without_a_key_is_not_unpacked(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If bodies were unpacked before the check of the key, a few small requests would stop the event loop."""
     unpacked: list[object] = []
     monkeypatch.setattr("aiohttp.http_parser.DeflateBuffer.feed_data", lambda *args: unpacked.append(args))
     monkeypatch.setattr("aiohttp.http_parser.DeflateBuffer.__init__", lambda *args, **_: unpacked.append(args))
@@ -223,6 +225,6 @@ async def test_a_packed_body_of_a_stranger_is_not_unpacked(harness: Harness, mon
     assert unpacked == []
 
 
-async def test_a_header_without_a_body_does_no_harm(harness: Harness) -> None:
+async def test_a_content_coding_without_a_body_is_ignored(harness: Harness) -> None:
     """Some clients send their default headers with every call."""
     assert (await harness.get("/portfolio/accounts", headers={"Content-Encoding": "gzip"})).status == 200

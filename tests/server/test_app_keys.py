@@ -1,4 +1,4 @@
-"""Which profile a request concerns."""
+"""The profile that a request concerns."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ async def main(tmp_path: Path) -> Profile:
 
 @pytest.fixture
 def other(main: Profile) -> Profile:
-    """A second one, of another name."""
+    """A second profile with another name."""
     return replace(main, name="other")
 
 
 @pytest.fixture
 def app(main: Profile, other: Profile) -> web.Application:
-    """An application that serves both."""
-    made = web.Application()
-    made[PROFILES] = ProfileRegistry((main, other))
-    return made
+    """An application that serves both profiles."""
+    application = web.Application()
+    application[PROFILES] = ProfileRegistry((main, other))
+    return application
 
 
 def request_of(app: web.Application, principal: Principal | None) -> web.Request:
-    """A request of somebody who has shown this."""
+    """A request of this principal."""
     request = make_mocked_request("GET", "/", app=app)
     request[REQUEST_CONTEXT] = RequestContext("id", 0.0, principal=principal)
     return request
 
 
 def test_a_key_leads_to_the_profile_that_it_belongs_to(app: web.Application, main: Profile, other: Profile) -> None:
-    """Nobody reaches an account by another account's key."""
+    """The key of one account must not reach another account."""
     by_main = profile_of(request_of(app, Principal("full", READ_ONLY)))
     by_other = profile_of(request_of(app, Principal("full", READ_ONLY, profile="other")))
 
@@ -53,11 +53,11 @@ def test_a_key_leads_to_the_profile_that_it_belongs_to(app: web.Application, mai
 
 
 def test_a_request_without_a_key_concerns_the_main_profile(app: web.Application, main: Profile) -> None:
-    """The open routes describe that one."""
+    """The open routes describe the main profile."""
     assert profile_of(request_of(app, None)) is main
 
 
-def test_a_key_of_a_profile_that_is_gone_reaches_none(app: web.Application) -> None:
-    """Least of all the main one."""
+def test_a_key_of_a_missing_profile_reaches_no_profile(app: web.Application) -> None:
+    """Such a key must not reach the main profile."""
     with pytest.raises(KeyError):
         profile_of(request_of(app, Principal("full", READ_ONLY, profile="gone")))

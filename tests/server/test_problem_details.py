@@ -1,4 +1,4 @@
-"""An error as application/problem+json: what a program reads in it, and what stands in its headers."""
+"""An error as `application/problem+json`: its members and its headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ibkr_bridge.server.request_context import RequestContext
 
 @pytest.fixture
 def request_() -> web.Request:
-    """A request that has its id."""
+    """A request with an id."""
     request = make_mocked_request("GET", "/")
     request[REQUEST_CONTEXT] = RequestContext("this-request", 0.0)
     return request
@@ -29,8 +29,8 @@ def body_of(response: web.Response) -> dict[str, Any]:
     return dict(json.loads(response.body))
 
 
-def test_a_problem_has_the_members_of_its_standard_and_ours(request_: web.Request) -> None:
-    """Programs switch on the code, people read the detail, and IBKR's own clients read `error`."""
+def test_a_problem_has_the_members_of_the_standard_and_our_own(request_: web.Request) -> None:
+    """Programs switch on the code, people read the detail, and clients of IBKR read `error`."""
     response = problem_response(request_, Busy("all slots are taken", retry_after=2.0))
 
     assert (response.status, response.content_type) == (503, "application/problem+json")
@@ -51,14 +51,14 @@ def test_a_problem_has_the_members_of_its_standard_and_ours(request_: web.Reques
     ("seconds", "header"), [(0.0, "1"), (0.01, "1"), (1.0, "1"), (1.01, "2"), (899.5, "900"), (-3.0, "1")]
 )
 def test_retry_after_is_whole_seconds_rounded_up(request_: web.Request, seconds: float, header: str) -> None:
-    """Who comes a moment too early is refused again, and zero would mean at once."""
+    """A caller that comes too early is refused again, and zero would mean at once."""
     response = problem_response(request_, RateLimited("too often", retry_after=seconds))
 
     assert response.headers["Retry-After"] == header
 
 
-def test_nothing_is_said_of_time_where_waiting_does_not_help(request_: web.Request) -> None:
-    """A client that obeys the header would repeat what cannot succeed."""
+def test_an_error_that_waiting_does_not_help_has_no_retry_after(request_: web.Request) -> None:
+    """A client that obeys `Retry-After` would repeat a call that cannot succeed."""
     response = problem_response(request_, Internal("something went wrong"))
 
     assert "Retry-After" not in response.headers
@@ -72,38 +72,38 @@ def test_nothing_is_said_of_time_where_waiting_does_not_help(request_: web.Reque
         (MethodNotAllowed("not with POST", "GET, HEAD"), "Allow", "GET, HEAD"),
     ],
 )
-def test_an_error_brings_the_header_that_its_status_asks_for(
+def test_an_error_has_the_header_that_its_status_requires(
     request_: web.Request, error: BridgeError, header: str, value: str
 ) -> None:
-    """HTTP demands it with 401 and with 405."""
+    """HTTP requires a header with 401 and with 405."""
     assert problem_response(request_, error).headers[header] == value
 
 
-def test_one_answer_does_not_leave_its_headers_to_the_next(request_: web.Request) -> None:
-    """The headers of a class are shared by all of its errors."""
+def test_a_response_does_not_change_the_headers_of_its_class(request_: web.Request) -> None:
+    """All errors of a class share one mapping of headers, which must not change."""
     problem_response(request_, InvalidKey("no key", retry_after=5.0))
 
     assert "Retry-After" not in problem_response(request_, InvalidKey("no key")).headers
 
 
-def test_an_error_told_again_keeps_the_id_of_the_first_call(request_: web.Request) -> None:
-    """Under that id the log says what happened."""
+def test_a_repeated_error_keeps_the_id_of_the_first_call(request_: web.Request) -> None:
+    """The log has the cause under that id."""
     error = Internal("something went wrong")
     error.request_id = "the-first"
 
     assert body_of(problem_response(request_, error))["request_id"] == "the-first"
 
 
-def test_the_log_learns_the_code(request_: web.Request) -> None:
-    """The line of the request names it."""
+def test_the_request_context_gets_the_code(request_: web.Request) -> None:
+    """The log line of the request has the code."""
     problem_response(request_, Busy("all slots are taken"))
 
     assert request_[REQUEST_CONTEXT].code == "busy"
 
 
 @pytest.mark.parametrize("kind", [kind for kind in error_classes() if kind is not MethodNotAllowed])
-def test_every_error_there_is_can_be_told(request_: web.Request, kind: type[BridgeError]) -> None:
-    """Each has a status of errors, a code and something to do about it."""
+def test_every_error_class_becomes_a_problem(request_: web.Request, kind: type[BridgeError]) -> None:
+    """Each class has an error status, a code and a hint."""
     response = problem_response(request_, kind("it happened"))
 
     assert response.status == kind.status >= 400
@@ -112,7 +112,7 @@ def test_every_error_there_is_can_be_told(request_: web.Request, kind: type[Brid
 
 
 def test_quotes_and_letters_outside_ascii_do_not_break_the_body(request_: web.Request) -> None:
-    """A reason of the system may be in any language."""
+    """An error text of the operating system may be in any language."""
     response = problem_response(request_, Internal('“Straße” said "no"\n'))
 
     assert body_of(response)["detail"] == '“Straße” said "no"\n'

@@ -1,4 +1,4 @@
-"""The stage that lets calls pass while the session is up, and learns from responses."""
+"""The stage that lets calls pass while the session is up, and that learns from responses."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_a_call_that_would_not_wait_is_refused_at_once(wait_s: float | Non
 
 
 async def test_a_waiting_call_is_sent_when_the_session_is_up() -> None:
-    """Its wait is subtracted from the time that it may still wait."""
+    """The time of the wait is subtracted from the time that the call may still wait."""
     gate, upstream = Gate(SessionState.OPENING), FakeUpstream()
     context = context_for("GET", BROKERAGE, wait_s=5.0)
     task = asyncio.create_task(gate(context, upstream))
@@ -100,7 +100,7 @@ async def test_a_waiting_call_is_sent_when_the_session_is_up() -> None:
 
 
 async def test_a_call_that_waited_in_vain_gets_the_reason() -> None:
-    """The detail describes the state at the end of its wait."""
+    """The detail describes the state at the end of the wait."""
     gate, upstream = Gate(SessionState.OPENING), FakeUpstream()
 
     with pytest.raises(SessionUnavailable, match="being opened"):
@@ -110,7 +110,7 @@ async def test_a_call_that_waited_in_vain_gets_the_reason() -> None:
 
 
 async def test_no_call_waits_for_a_session_while_the_bridge_stops() -> None:
-    """It would delay the stop; the end of the next round releases it."""
+    """A waiting call would delay the stop. The end of the next round releases it."""
     gate, is_stopping = Gate(SessionState.OPENING), False
     context = context_for("GET", BROKERAGE, wait_s=5.0, is_stopping=lambda: is_stopping)
     task = asyncio.create_task(gate(context, FakeUpstream()))
@@ -165,7 +165,7 @@ async def test_a_401_is_explained_by_a_check_that_begins_after_it(state: Session
 
 
 async def test_access_denied_is_a_refusal_of_the_gateway_itself() -> None:
-    """It is a 404, and the keeper must check at once."""
+    """The Gateway sends it as 404, and the keeper must check at once."""
     gate = Gate()
 
     with pytest.raises(GatewayForbidden):
@@ -228,7 +228,7 @@ def test_a_refusal_with_the_words_of_a_lost_session_is_counted(response: Respons
     [(SessionState.SILENT, True), (SessionState.OPENING, False), (SessionState.SIGNED_OUT, False)],
 )
 async def test_a_cancel_is_tried_while_the_gateway_is_silent(state: SessionState, is_sent: bool) -> None:
-    """Getting out comes first. Without a session it could not succeed."""
+    """A cancel has priority. Without a session it could not succeed."""
     gate, upstream = Gate(state), FakeUpstream()
 
     with contextlib.suppress(SessionUnavailable):

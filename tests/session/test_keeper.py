@@ -1,4 +1,4 @@
-"""The keeper in front of a simulated Gateway: what it observes, what it does then, and how often it sends calls."""
+"""The keeper in front of a simulated Gateway: its observations, its actions, and how often it sends calls."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def watch() -> AsyncIterator[Watch]:
 
 @pytest.fixture
 def short_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checks are given up after two real seconds instead of five. Less would fail on a machine that is busy."""
+    """Checks time out after two real seconds instead of five. Less would fail on a busy machine."""
     monkeypatch.setattr(session_api, "CHECK_TIMEOUT_S", 2.0)
 
 
@@ -250,7 +250,7 @@ async def test_no_more_than_twenty_attempts_fail_in_an_hour(watch: Watch) -> Non
 
 
 async def test_accounts_that_never_load_make_the_keeper_request_the_session(watch: Watch) -> None:
-    """After twenty seconds, and not before; the request mends it."""
+    """The keeper requests the session after twenty seconds, and the request repairs it."""
     watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("never-established")
     await watched.run_round()
@@ -265,7 +265,7 @@ async def test_accounts_that_never_load_make_the_keeper_request_the_session(watc
 
 
 async def test_an_unusable_session_is_requested_no_more_often_than_a_lost_one(watch: Watch) -> None:
-    """Calls keep failing, whatever is requested: the limits of the backoff hold, also where the preflight works."""
+    """The limits of the backoff apply even if the preflight works and later calls fail."""
     watched = await watch({"tickle_interval_s": NEVER})
     end = watched.clock.now() + 300.0
 
@@ -444,7 +444,7 @@ async def test_a_session_that_the_gateway_does_not_open_is_opened_by_the_keeper(
 async def test_each_state_has_its_reason(
     watch: Watch, fault: str, options: dict[str, Any], state: SessionState, reason: str
 ) -> None:
-    """The reason is a stable word, with a hint and the next action; the end of the fault is noticed."""
+    """The reason is a stable word, with a hint and the next action. The keeper notices the end of the fault."""
     watched = await watch({"tickle_interval_s": NEVER})
     watched.sim.faults.add("status", path=INIT, status=500)
     watched.sim.faults.add(fault, **options)
@@ -543,7 +543,7 @@ class FailingUpstream:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("secret words"), KeyError("x"), RecursionError(), OSError(5, "x")])
 async def test_no_exception_ends_the_loop(watch: Watch, error: Exception) -> None:
-    """A keeper that stopped silently would be the worst state. The event has the place of the error, no message."""
+    """A keeper that stopped silently would be worse than any error. The event has the place, but no message."""
     upstream = FailingUpstream()
     upstream.error = error
     watched = await watch(upstream=upstream)
@@ -679,7 +679,7 @@ async def test_a_requested_check_runs_at_once(watch: Watch) -> None:
 
 
 async def test_a_thousand_requested_checks_are_a_quarter_of_a_second_apart(watch: Watch) -> None:
-    """At least; IBKR allows ten calls a second in all."""
+    """IBKR allows ten calls a second in all."""
     watched = await watch()
     start = len(watched.checks)
 
@@ -804,8 +804,8 @@ async def test_the_next_check_comes_when_it_was_announced(watch: Watch, fault: s
 
 
 @pytest.mark.usefixtures("short_checks")
-async def test_the_late_answer_of_a_look_that_was_given_up_wakes_the_keeper(watch: Watch) -> None:
-    """The Gateway is back: nobody waits for the next look to be due."""
+async def test_a_late_response_to_a_check_starts_the_next_check(watch: Watch) -> None:
+    """The Gateway answers again, so the keeper checks before the next check is due."""
     watched = await watch()
     watched.sim.faults.add("delay", path=STATUS, times=1, seconds=WATCH_INTERVAL_S - 1.0)
     watched.sleepers = 3  # the delayed response sleeps; the keeper waits for it
@@ -867,7 +867,7 @@ async def test_a_tickle_with_invalid_figures_does_no_harm(watch: Watch, body: st
 
 
 async def test_the_session_id_is_redacted(watch: Watch) -> None:
-    """With it one can open the websocket."""
+    """The session id is enough to open the websocket."""
     watched = await watch()
 
     session = str(watched.keeper.tickle["session"])

@@ -1,4 +1,4 @@
-"""What the keeper asks of the Gateway, byte for byte, and how each answer is read. None of it raises."""
+"""The calls of the keeper to the Gateway, byte for byte, and how each response is read. No response raises."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ async def test_a_check_without_a_response_is_an_observation(
 
 
 async def test_a_port_without_a_listener_is_an_observation(unused_tcp_port: int, late_check: asyncio.Event) -> None:
-    """It is a fact about the Gateway, not about the session."""
+    """The refused connection says something about the Gateway, not about the session."""
     async with open_client(f"https://127.0.0.1:{unused_tcp_port}") as client:
         session_api = GatewaySessionApi(client)
 
@@ -241,7 +241,7 @@ async def test_the_last_status_is_kept_in_the_form_of_ibkr(
 async def test_a_late_response_to_a_check_is_reported(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, late_check: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It means that the Gateway responds again."""
+    """A late response shows that the Gateway answers again."""
     monkeypatch.setattr(module, "CHECK_TIMEOUT_S", 0.2)
     may_respond = asyncio.Event()
 
@@ -264,7 +264,7 @@ async def test_a_late_response_to_a_check_is_reported(
 async def test_a_response_in_time_is_not_reported_as_late(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, late_check: asyncio.Event, status: int
 ) -> None:
-    """Otherwise the keeper would check without end."""
+    """Otherwise each check would cause the next one at once."""
     script_responses(gateway, raw_response(status, b"{}"))
 
     await session_api.check_status()
@@ -275,7 +275,7 @@ async def test_a_response_in_time_is_not_reported_as_late(
 async def test_a_closed_connection_is_not_reported_as_late(
     gateway: ScriptedGateway, session_api: GatewaySessionApi, late_check: asyncio.Event
 ) -> None:
-    """The check has already shown it."""
+    """The result of the check already shows it."""
 
     async def script(_: Request, connection: Connection) -> None:
         await connection.close()
@@ -319,7 +319,7 @@ async def test_a_tickle_without_a_session_is_none(
 
 
 async def test_a_tickle_returns_the_session(gateway: ScriptedGateway, session_api: GatewaySessionApi) -> None:
-    """With all other members of the response."""
+    """The result also has all other members of the response."""
     script_responses(gateway, raw_response(200, b'{"session":"abc","ssoExpires":5}'))
 
     assert await session_api.tickle() == {"session": "abc", "ssoExpires": 5}
@@ -398,7 +398,7 @@ async def test_reading_the_kind_of_login_has_a_short_timeout(
     ],
 )
 def test_the_refusal_of_the_gateway_itself_is_a_404(status: int, body: bytes, is_denied: bool) -> None:
-    """People expect a 403."""
+    """The Gateway answers `Access Denied` with 404, not with 403."""
     assert is_access_denied(status, body) is is_denied
 
 
@@ -421,8 +421,8 @@ async def test_large_responses_are_closed() -> None:
     assert [(body_stream.read_count, body_stream.close_count) for body_stream in body_streams] == [(0, 1)] * 6
 
 
-async def test_the_orders_are_looked_at_beforehand(sim: Simulator) -> None:
-    """Their first list is empty, and says so."""
+async def test_the_preflight_fetches_the_orders_once(sim: Simulator) -> None:
+    """The first list of orders is empty, so the preflight fetches it once."""
     async with open_client(sim.url) as client:
         session_api = GatewaySessionApi(client)
         await session_api.warm_up_orders()

@@ -1,4 +1,4 @@
-"""Sessions that are broken although a flag of `auth/status` says otherwise: what callers see, and how it is mended."""
+"""Sessions that are broken although a flag of `auth/status` says otherwise: what callers see, and the repair."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_an_unusable_session_is_reported_and_no_order_is_sent(harness: Har
 
 
 async def test_a_session_that_never_worked_is_requested_at_the_start(sim: Simulator, tmp_path: Path) -> None:
-    """The preflight is a brokerage call too: nobody has to run into the refusal first."""
+    """The preflight is a brokerage call too, so the refusal is noticed before a caller gets it."""
     sim.faults.add("no-bridge")
 
     async with Harness(settings_for(sim.url, tmp_path)) as harness:
@@ -95,7 +95,7 @@ async def test_one_endpoint_that_is_refused_does_not_end_the_session(harness: Ha
 
 
 @pytest.mark.parametrize("authenticated", ["true", "false"])
-async def test_a_disconnected_session_is_reopened_while_the_login_lives(
+async def test_a_disconnected_session_is_reopened_while_the_login_is_valid(
     harness: Harness, sim: Simulator, authenticated: str
 ) -> None:
     """The login layer stays up meanwhile."""
@@ -125,8 +125,8 @@ async def test_a_disconnected_session_whose_login_ended_is_signed_out(harness: H
     assert openings(sim) == 0
 
 
-async def test_the_simulated_disconnection_is_mended_by_one_request(harness: Harness, sim: Simulator) -> None:
-    """As in the field."""
+async def test_the_simulated_disconnection_is_repaired_by_one_request(harness: Harness, sim: Simulator) -> None:
+    """One request for the session also repaired the observed disconnections."""
     sim.faults.add("disconnected")
     harness.bridge.profile.keeper.request_check()
 
@@ -140,7 +140,7 @@ async def test_the_simulated_disconnection_is_mended_by_one_request(harness: Har
 
 
 async def test_a_caller_can_have_the_session_requested_after_one_refused_call(harness: Harness, sim: Simulator) -> None:
-    """The caller's request is the second witness."""
+    """The caller's request counts as the second sign of a lost session."""
     sim.faults.add("no-bridge")
     await harness.get(READ, headers={"X-Bridge-Max-Age": "0"})
 
@@ -165,7 +165,7 @@ async def test_a_request_that_is_not_sent_says_why(harness: Harness, sim: Simula
 async def test_the_limits_of_requests_hold_for_callers_too(
     harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer names the seconds until the next request."""
+    """The response names the seconds until the next request."""
     monkeypatch.setattr("ibkr_bridge.session.keeper.CHECK_TIMEOUT_S", 0.2)
     sim.faults.add("status", path=INIT, status=500)
     sim.lose_brokerage()
@@ -184,7 +184,7 @@ async def test_the_limits_of_requests_hold_for_callers_too(
 
 
 async def test_the_words_of_a_refused_login_reach_a_person(harness: Harness, sim: Simulator) -> None:
-    """In the status, in the log and in the detail of errors, without account numbers."""
+    """IBKR's words are in the status, in the log and in the detail of errors, without account numbers."""
     body = '{"authenticated":false,"connected":true,"message":"approve login of U7654321","prompts":["open the app"]}'
     sim.faults.add("status", path=STATUS, status=200, body=body)
     sim.faults.add("status", path=INIT, status=500)
@@ -201,7 +201,7 @@ async def test_the_words_of_a_refused_login_reach_a_person(harness: Harness, sim
 
 
 async def test_the_words_of_a_401_are_in_the_detail(harness: Harness, sim: Simulator) -> None:
-    """The caller's key is fine: IBKR refuses this call to this user, and says why."""
+    """The key is valid. IBKR refuses this call to this user and says why."""
     sim.faults.add("status", path=READ, status=401, body='{"error":"subscription missing for U7654321"}')
 
     reply = await harness.get(READ)
