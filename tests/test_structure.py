@@ -487,7 +487,7 @@ MAP = "docs/architecture.md"
 
 
 def module_names(paths: Iterable[Path]) -> list[str]:
-    """The modules among some files as the map names them, sorted; packages without code are left out."""
+    """The modules among some files as the map names them, sorted; no `__init__.py`."""
     return sorted(str(path.relative_to(PACKAGE)) for path in paths if path.name != "__init__.py")
 
 

@@ -16,7 +16,7 @@ from tests.harness import settings_for
 
 @dataclass
 class Built:
-    """A profile, its clock, its state directory and its events."""
+    """A profile with its clock, its state directory and its events."""
 
     profile: Profile
     clock: ManualClock

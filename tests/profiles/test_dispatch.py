@@ -1,4 +1,4 @@
-"""The last stage: the call is sent if everything that had to hold still holds."""
+"""The last stage: it sends the call if all preconditions still hold."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DispatchSetup:
 
 @pytest.fixture
 async def setup() -> AsyncIterator[DispatchSetup]:
-    """A dispatch, and nothing wrong."""
+    """A dispatch in front of an upstream that answers."""
     async with memory_scene() as scene:
         yield DispatchSetup(scene)
 
@@ -46,8 +46,8 @@ def quick(context: CallContext) -> CallContext:
     return context
 
 
-async def test_a_response_is_shown_to_the_observers_as_it_came(setup: DispatchSetup) -> None:
-    """Before the stages further out see it; the time at the upstream is counted."""
+async def test_observers_see_the_unchanged_response(setup: DispatchSetup) -> None:
+    """The observers see the response before the outer stages do. The time at the upstream is counted."""
     context = context_for(*READ)
 
     response = await setup.send(context)
@@ -56,8 +56,8 @@ async def test_a_response_is_shown_to_the_observers_as_it_came(setup: DispatchSe
     assert (context.is_sent, context.timing.upstream_s > 0.0, setup.status.has_check_request) == (True, True, False)
 
 
-async def test_callbacks_of_the_stages_are_called_when_it_leaves_and_when_it_is_over(setup: DispatchSetup) -> None:
-    """In the order in which the stages appended them."""
+async def test_the_callbacks_of_a_call_run_in_order(setup: DispatchSetup) -> None:
+    """The callbacks run in the order in which the stages appended them."""
     context, steps = context_for(*READ), list[str]()
     context.preconditions.append(lambda _: steps.append("check"))
     context.on_sent += [lambda _: steps.append("sent"), lambda _: steps.append("sent too")]
@@ -69,8 +69,8 @@ async def test_callbacks_of_the_stages_are_called_when_it_leaves_and_when_it_is_
 
 
 @pytest.mark.parametrize("call", [READ, ORDER], ids=["read", "order"])
-async def test_a_caller_who_has_gone_is_not_sent_for(setup: DispatchSetup, call: tuple[str, str]) -> None:
-    """Nobody is left to be told; this is looked at before all else."""
+async def test_nothing_is_sent_for_a_caller_that_disconnected(setup: DispatchSetup, call: tuple[str, str]) -> None:
+    """The caller is checked first, since no other error could reach it."""
     context = context_for(*call, b"{}", is_connected=lambda: False)
 
     with pytest.raises(CallerGone):
@@ -80,10 +80,8 @@ async def test_a_caller_who_has_gone_is_not_sent_for(setup: DispatchSetup, call:
 
 
 @pytest.mark.parametrize(("left_s", "is_sent"), [(60.0, True), (-1.0, False)])
-async def test_an_order_is_sent_before_its_deadline_or_not_at_all(
-    setup: DispatchSetup, left_s: float, is_sent: bool
-) -> None:
-    """Its price was right a moment ago."""
+async def test_an_order_is_not_sent_after_its_deadline(setup: DispatchSetup, left_s: float, is_sent: bool) -> None:
+    """After the deadline the price of the order may be wrong."""
     context = context_for(*ORDER, b"{}", deadline=time.monotonic() + left_s)
 
     if is_sent:
@@ -96,8 +94,8 @@ async def test_an_order_is_sent_before_its_deadline_or_not_at_all(
     assert bool(setup.scene.arrived_targets) is is_sent
 
 
-async def test_an_entry_is_written_before_the_first_byte_and_it_is_noted_that_that_left(setup: DispatchSetup) -> None:
-    """The journal decides by it whether an order can be out."""
+async def test_the_entry_is_written_before_the_first_byte(setup: DispatchSetup) -> None:
+    """The journal needs to know whether the order can have been sent."""
     seen: list[tuple[int, bool]] = []
 
     async def write() -> None:
@@ -110,8 +108,8 @@ async def test_an_entry_is_written_before_the_first_byte_and_it_is_noted_that_th
 
 
 @pytest.mark.parametrize("act", [Act.HOLD, Act.BREAK_OFF])
-async def test_a_change_that_was_sent_and_not_answered_is_unknown(setup: DispatchSetup, act: Act) -> None:
-    """It may have happened; a time to ask again would invite a second order."""
+async def test_a_change_that_was_sent_without_a_response_is_unknown(setup: DispatchSetup, act: Act) -> None:
+    """The change may have happened. A `Retry-After` would invite a second order."""
     setup.scene.plan = [act]
 
     with pytest.raises(OrderUnknown) as caught:
@@ -120,8 +118,8 @@ async def test_a_change_that_was_sent_and_not_answered_is_unknown(setup: Dispatc
     assert (caught.value.retry_after, setup.status.has_check_request) == (None, True)
 
 
-async def test_a_change_that_was_not_sent_fails_as_what_it_is(setup: DispatchSetup) -> None:
-    """Nothing happened."""
+async def test_a_change_that_was_not_sent_is_not_unknown(setup: DispatchSetup) -> None:
+    """Nothing happened, so the error must not say `order_unknown`."""
     await setup.scene.upstream.close()
 
     with pytest.raises(Exception, match="closed") as caught:
@@ -144,7 +142,7 @@ async def test_a_read_that_fails_may_be_sent_again(setup: DispatchSetup, act: Ac
 
 
 async def test_a_call_that_is_given_up_is_reported_before_it_is_released(setup: DispatchSetup) -> None:
-    """Admission then knows that the slot may be occupied by a ghost call."""
+    """Admission then knows that a ghost call may hold the slot."""
     setup.scene.plan = [Act.HOLD]
     context, steps = quick(context_for(*READ)), list[str]()
     context.on_given_up.append(lambda _: steps.append("given up"))
@@ -160,8 +158,8 @@ async def test_a_call_that_is_given_up_is_reported_before_it_is_released(setup: 
     assert (at_deadline, steps) == (["given up"], ["given up", "released"])
 
 
-async def test_a_late_response_reaches_who_asked_for_it(setup: DispatchSetup) -> None:
-    """The best evidence there is of what became of an order."""
+async def test_a_late_response_reaches_its_callback(setup: DispatchSetup) -> None:
+    """A late response is the best evidence of what became of an order."""
     setup.scene.plan, late = [Act.HOLD], asyncio.get_running_loop().create_future()
 
     with pytest.raises(OrderUnknown):
@@ -171,8 +169,8 @@ async def test_a_late_response_reaches_who_asked_for_it(setup: DispatchSetup) ->
     assert (await with_timeout(late)).body == b"{}"
 
 
-async def test_a_body_is_read_whole_only_for_those_who_need_it(setup: DispatchSetup) -> None:
-    """Others get a large one as it comes."""
+async def test_a_large_body_is_complete_only_if_the_call_needs_it(setup: DispatchSetup) -> None:
+    """Other calls get a large body as a stream."""
     setup.scene.plan = [Act.LARGE]
     streamed = await setup.send(context_for(*READ))
     setup.scene.release.set()
@@ -184,21 +182,21 @@ async def test_a_body_is_read_whole_only_for_those_who_need_it(setup: DispatchSe
     assert setup.observed == [streamed, whole]
 
 
-async def test_a_body_that_is_needed_is_unpacked() -> None:
-    """A stage reads it; nobody asked IBKR to pack it."""
+async def test_a_body_that_a_stage_needs_is_unpacked() -> None:
+    """A stage parses this body, so it must not be compressed."""
 
-    class Packing:
+    class CompressingUpstream:
         async def send(self, *_: object, **__: object) -> Response:
             return Response(200, {"Content-Encoding": "gzip"}, gzip.compress(b"[]"))
 
-    send = Dispatch(Packing(), KnownStatus(), ())  # type: ignore[arg-type]  # as much of one as is used
+    send = Dispatch(CompressingUpstream(), KnownStatus(), ())  # type: ignore[arg-type]  # as much of one as is used
 
     assert (await send(context_for(*READ, needs_complete_body=True))).body == b"[]"
     assert (await send(context_for(*READ))).headers == {"Content-Encoding": "gzip"}
 
 
 async def test_the_first_byte_waits_until_the_entry_is_written(setup: DispatchSetup) -> None:
-    """However many turns of the loop the disk takes."""
+    """The call waits as long as the disk takes."""
     steps: list[str] = []
 
     async def write() -> None:
@@ -219,7 +217,7 @@ async def test_the_first_byte_waits_until_the_entry_is_written(setup: DispatchSe
 async def test_a_check_that_fails_before_or_after_the_entry_stops_the_order(
     setup: DispatchSetup, fails_at: int
 ) -> None:
-    """The session may end while the disk writes. Then the entry is there, and no byte has left."""
+    """The session may end while the entry is written. Then the entry exists, but no byte was sent."""
     written: list[None] = []
     checks: list[None] = []
 
@@ -241,14 +239,14 @@ async def test_a_check_that_fails_before_or_after_the_entry_stops_the_order(
     assert (len(written), len(checks)) == (fails_at - 1, fails_at)
 
 
-async def test_a_caller_that_leaves_while_the_entry_is_written_is_not_sent_for(setup: DispatchSetup) -> None:
-    """Nobody would learn of the order."""
-    here = [True]
+async def test_an_order_whose_caller_disconnects_during_the_write_is_not_sent(setup: DispatchSetup) -> None:
+    """No caller would get the response to the order."""
+    is_connected = [True]
 
     async def write() -> None:
-        here[0] = False
+        is_connected[0] = False
 
-    context = context_for(*ORDER, b"{}", before_first_byte=FirstByteHook(write), is_connected=lambda: here[0])
+    context = context_for(*ORDER, b"{}", before_first_byte=FirstByteHook(write), is_connected=lambda: is_connected[0])
 
     with pytest.raises(CallerGone):
         await setup.send(context)
@@ -257,7 +255,7 @@ async def test_a_caller_that_leaves_while_the_entry_is_written_is_not_sent_for(s
 
 
 async def test_an_order_whose_deadline_passes_while_the_entry_is_written_is_not_sent(setup: DispatchSetup) -> None:
-    """A slow disk: the price is an old one by then."""
+    """With a slow disk the price may be wrong when the entry is written."""
 
     async def write() -> None:
         context.deadline = time.monotonic() - 0.001

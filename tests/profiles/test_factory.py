@@ -1,4 +1,4 @@
-"""How a profile is put together: every part once, the stages in their order."""
+"""How a profile is built: each part once, and the stages in their order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEDGER = Call("GET", "/v1/api/portfolio/DU1/ledger")
 
 @pytest.fixture
 async def built(tmp_path: Path) -> AsyncIterator[Built]:
-    """A profile as most have it."""
+    """A profile with the default options."""
     made = build(tmp_path)
     yield made
     await made.profile.close()
@@ -34,7 +34,7 @@ def names(stages: tuple[object, ...]) -> list[str]:
 
 
 async def test_the_stages_stand_in_their_order(built: Built) -> None:
-    """Each place has a reason, which the factory tells; a change of the order is a decision."""
+    """`gateway_stages` gives the reason for each place, so a change of the order is deliberate."""
     assert names(built.profile.pipeline.stages) == [
         "ComposeReads",
         "OrderGuard",
@@ -48,8 +48,8 @@ async def test_the_stages_stand_in_their_order(built: Built) -> None:
     ]
 
 
-async def test_the_orders_lists_are_fetched_without_the_cache_and_with_every_other_stage(built: Built) -> None:
-    """What a lost order is searched for in must be IBKR's own; the rules, limits and session hold for it."""
+async def test_the_lists_for_a_lost_order_are_fetched_without_the_cache(built: Built) -> None:
+    """The search for a lost order needs the current lists of IBKR, within the rules, the limits and the session."""
     dependencies = built.profile.orders.dependencies
 
     assert dependencies.pipeline is built.profile.pipeline
@@ -60,7 +60,7 @@ async def test_the_orders_lists_are_fetched_without_the_cache_and_with_every_oth
 
 
 async def test_a_stage_and_the_profile_share_each_part(built: Built) -> None:
-    """Two caches, or two boxes, would each know half."""
+    """Two caches, or two penalty boxes, would each have a part of the facts."""
     profile = built.profile
 
     assert profile.session_gate in profile.pipeline.stages
@@ -69,8 +69,8 @@ async def test_a_stage_and_the_profile_share_each_part(built: Built) -> None:
     assert profile.orders.dependencies.guard in profile.pipeline.stages
 
 
-async def test_the_limits_are_the_upstreams_unless_told_otherwise(tmp_path: Path, built: Built) -> None:
-    """A bench may send more than an operator."""
+async def test_the_limits_are_those_of_the_upstream_unless_options_replace_them(tmp_path: Path, built: Built) -> None:
+    """A benchmark may send more calls than an operator."""
     other = build(tmp_path, unlimited(slots=9))
 
     assert built.profile.admission.limits.slots == built.profile.upstream.traits.slots
@@ -80,7 +80,7 @@ async def test_the_limits_are_the_upstreams_unless_told_otherwise(tmp_path: Path
 
 
 async def test_the_cache_can_be_left_out(tmp_path: Path) -> None:
-    """Its place is taken by a stage that passes everything."""
+    """A stage that passes every call replaces the cache."""
     built = build(tmp_path, ProfileOptions(cached_reads=NoCache))
 
     assert names(built.profile.pipeline.stages)[5] == "NoCache"
@@ -88,25 +88,27 @@ async def test_the_cache_can_be_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("is_ready", "is_kept"), [(True, True), (False, False)])
-async def test_what_belongs_to_a_session_is_forgotten_with_it(built: Built, is_ready: bool, is_kept: bool) -> None:
-    """Balances of another login must not be told; contracts outlive it."""
+async def test_responses_of_a_session_leave_the_cache_with_it(built: Built, is_ready: bool, is_kept: bool) -> None:
+    """Balances of another login must not be served. Contracts are the same for every login."""
     reads = built.profile.cached_reads
     for call in (META, LEDGER):
         reads.observer(endpoint_of(call.method, call.target), call)(Response(200, {}, b'{"a":1}'))
 
     built.profile.keeper.on_change.notify(is_ready)
 
-    held = [entry for entry in (META, LEDGER) if _is_remembered(built, entry)]
-    assert held == ([META, LEDGER] if is_kept else [META])
+    cached = [entry for entry in (META, LEDGER) if _is_cached(built, entry)]
+    assert cached == ([META, LEDGER] if is_kept else [META])
 
 
-def _is_remembered(built: Built, call: Call) -> bool:
+def _is_cached(built: Built, call: Call) -> bool:
     return built.profile.cached_reads.cache.get(cache_key(call), built.clock.now(), None) is not None
 
 
 @pytest.mark.parametrize("state", SessionState)
-async def test_lines_are_given_up_only_in_states_without_a_session(built: Built, state: SessionState) -> None:
-    """In others nobody knows whether IBKR holds them still."""
+async def test_market_data_lines_are_released_only_in_states_without_a_session(
+    built: Built, state: SessionState
+) -> None:
+    """In all other states IBKR may still hold the market data lines."""
     profile = built.profile
     usage = profile.streaming.hub.upstream_subscriptions.line_usage
     usage.opened_by_call("one", ["8"], frozenset())
@@ -117,8 +119,8 @@ async def test_lines_are_given_up_only_in_states_without_a_session(built: Built,
     assert len(usage) == (0 if state in STATES_WITHOUT_SESSION else 1)
 
 
-async def test_every_file_of_a_profile_bears_its_name(built: Built) -> None:
-    """A second profile must not read the first one's orders."""
+async def test_every_file_of_a_profile_has_its_name(built: Built) -> None:
+    """A second profile must not read the orders of the first one."""
     built.profile.trading_pause.set("somebody", built.clock.utc())
     built.profile.penalty_box.enter()
     await built.profile.load()
@@ -128,7 +130,7 @@ async def test_every_file_of_a_profile_bears_its_name(built: Built) -> None:
 
 
 async def test_without_a_state_directory_nothing_is_written(tmp_path: Path) -> None:
-    """What is kept over a restart is kept in memory then."""
+    """The penalty box and the journal are then in memory only."""
     built = build(tmp_path, has_state_dir=False)
 
     built.profile.penalty_box.enter()
@@ -138,11 +140,11 @@ async def test_without_a_state_directory_nothing_is_written(tmp_path: Path) -> N
     assert list(built.state.iterdir()) == []
 
 
-async def test_a_bridge_that_changes_nothing_suppresses_no_questions(tmp_path: Path) -> None:
-    """To tell IBKR again is a change, too."""
-    for read_only, is_told in (("yes", False), ("no", True)):
+async def test_a_read_only_bridge_suppresses_no_questions(tmp_path: Path) -> None:
+    """The request to suppress questions is a change too."""
+    for read_only, is_sent in (("yes", False), ("no", True)):
         built = build(tmp_path, IBKR_READ_ONLY=read_only)
         built.profile.suppressed_questions.ids = ("o163",)
 
-        assert (built.profile.keeper._suppressed_call() is not None) is is_told
+        assert (built.profile.keeper._suppressed_call() is not None) is is_sent
         await built.profile.close()

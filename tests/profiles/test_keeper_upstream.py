@@ -24,8 +24,8 @@ STATUS, PORTFOLIO = Call("POST", "/v1/api/iserver/auth/status"), Call("GET", "/v
 ACCOUNTS = Call("GET", "/v1/api/iserver/accounts")
 
 
-class World:
-    """The object under test with its parts, and a record of what it calls."""
+class KeeperUpstreamSetup:
+    """The keeper's upstream with its parts, and a record of what it calls."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.clock = scene, ManualClock()
@@ -61,78 +61,80 @@ class World:
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    """A world in which nothing was sent yet."""
+async def setup() -> AsyncIterator[KeeperUpstreamSetup]:
+    """An upstream that has sent nothing yet."""
     async with memory_scene() as scene:
-        yield World(scene)
+        yield KeeperUpstreamSetup(scene)
 
 
-async def test_a_call_takes_no_slot_but_is_counted(world: World) -> None:
+async def test_a_call_takes_no_slot_but_is_counted(setup: KeeperUpstreamSetup) -> None:
     """Callers may hold every slot; IBKR counts the calls of the keeper too."""
-    await world.send(STATUS)
+    await setup.send(STATUS)
 
-    assert (world.admission.slots_taken, world.admission.budget_used, world.released) == (0, 1, 1)
-    assert world.sent == [endpoint_of(STATUS.method, STATUS.target).path]
+    assert (setup.admission.slots_taken, setup.admission.budget_used, setup.released) == (0, 1, 1)
+    assert setup.sent == [endpoint_of(STATUS.method, STATUS.target).path]
 
 
-async def test_the_responses_of_the_keeper_are_cached_for_callers(world: World) -> None:
+async def test_the_responses_of_the_keeper_are_cached_for_callers(setup: KeeperUpstreamSetup) -> None:
     """Otherwise callers would have to wait for the rate limit."""
-    await world.send(PORTFOLIO)
+    await setup.send(PORTFOLIO)
 
-    entry = world.cached_reads.cache.get(cache_key(PORTFOLIO), world.clock.now(), None)
+    entry = setup.cached_reads.cache.get(cache_key(PORTFOLIO), setup.clock.now(), None)
 
     assert entry is not None
-    assert [status for _, status in world.observed] == [200]
+    assert [status for _, status in setup.observed] == [200]
 
 
-async def test_a_call_that_was_sent_a_moment_ago_is_refused(world: World) -> None:
+async def test_a_call_that_was_sent_a_moment_ago_is_refused(setup: KeeperUpstreamSetup) -> None:
     """IBKR would refuse it. Nothing is sent, and the call is released."""
-    await world.send(PORTFOLIO)
+    await setup.send(PORTFOLIO)
 
     with pytest.raises(RateLimited) as caught:
-        await world.send(PORTFOLIO)
+        await setup.send(PORTFOLIO)
 
-    assert (len(world.scene.arrived_targets), world.released, caught.value.retry_after) == (1, 2, 5.0)
+    assert (len(setup.scene.arrived_targets), setup.released, caught.value.retry_after) == (1, 2, 5.0)
 
 
 @pytest.mark.parametrize(("call", "is_sent"), [(STATUS, True), (PORTFOLIO, False), (ACCOUNTS, False)])
-async def test_in_the_penalty_box_only_the_session_is_checked(world: World, call: Call, is_sent: bool) -> None:
+async def test_in_the_penalty_box_only_the_session_is_checked(
+    setup: KeeperUpstreamSetup, call: Call, is_sent: bool
+) -> None:
     """The calls of the preflight can wait."""
-    world.penalty_box.enter()
+    setup.penalty_box.enter()
 
     if is_sent:
-        await world.send(call)
+        await setup.send(call)
     else:
         with pytest.raises(InPenaltyBox):
-            await world.send(call)
+            await setup.send(call)
 
-    assert bool(world.scene.arrived_targets) is is_sent
+    assert bool(setup.scene.arrived_targets) is is_sent
 
 
-async def test_a_call_with_a_limit_is_not_sent_a_second_time(world: World) -> None:
+async def test_a_call_with_a_limit_is_not_sent_a_second_time(setup: KeeperUpstreamSetup) -> None:
     """Its window has room for one call. A call without a limit is sent again."""
-    world.scene.plan = [Act.BREAK_OFF, Act.ANSWER]
+    setup.scene.plan = [Act.BREAK_OFF, Act.ANSWER]
     with pytest.raises(GatewayProtocolError, match="no second call"):
-        await world.send(PORTFOLIO)
-    world.scene.plan = [Act.BREAK_OFF, Act.ANSWER]
+        await setup.send(PORTFOLIO)
+    setup.scene.plan = [Act.BREAK_OFF, Act.ANSWER]
     unlimited = Call("GET", "/v1/api/portfolio/subaccounts2")
 
-    await world.send(unlimited)
+    await setup.send(unlimited)
 
-    assert world.scene.arrived_targets == [PORTFOLIO.target, unlimited.target, unlimited.target]
-    assert world.released == 2
+    assert setup.scene.arrived_targets == [PORTFOLIO.target, unlimited.target, unlimited.target]
+    assert setup.released == 2
 
 
 @pytest.mark.parametrize(("call", "closed"), [(PORTFOLIO, ["/portfolio/accounts"]), (STATUS, [])])
 async def test_a_429_closes_an_endpoint_that_has_a_limit(
-    world: World, monkeypatch: pytest.MonkeyPatch, call: Call, closed: list[str]
+    setup: KeeperUpstreamSetup, monkeypatch: pytest.MonkeyPatch, call: Call, closed: list[str]
 ) -> None:
     """The keeper gets the response, since it decides about the session."""
 
     async def refuse(*_: object, **__: object) -> Response:
         return Response(429, {}, b"")
 
-    monkeypatch.setattr(world.scene.upstream, "send", refuse)
+    monkeypatch.setattr(setup.scene.upstream, "send", refuse)
 
-    assert (await world.send(call)).status == 429
-    assert list(world.penalty_box.closed_endpoints) == closed
+    assert (await setup.send(call)).status == 429
+    assert list(setup.penalty_box.closed_endpoints) == closed

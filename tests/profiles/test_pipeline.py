@@ -1,4 +1,4 @@
-"""The stages of a call, folded, and the same without some of them."""
+"""The stages of a call folded into one function, and the same pipeline without some of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.calls.stage_setup import OK, FakeUpstream, context_for
 
 
 class Outer:
-    """A stage that notes its name in the source."""
+    """A stage that appends its name to the source."""
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
         context.source += " outer"
@@ -18,23 +18,23 @@ class Outer:
 
 
 class Inner:
-    """Another one."""
+    """A second stage that appends its name."""
 
     async def __call__(self, context: CallContext, proceed: Proceed) -> Response:
         context.source += " inner"
         return await proceed(context)
 
 
-async def test_a_call_takes_every_stage_and_is_sent() -> None:
-    """From the outermost in."""
+async def test_a_call_passes_every_stage_and_is_sent() -> None:
+    """The outermost stage comes first."""
     upstream, context = FakeUpstream(), context_for("GET", "/portfolio/accounts", source="")
 
     assert await Pipeline([Outer(), Inner()], upstream)(context) is OK
     assert (context.source, len(upstream.contexts)) == (" outer inner", 1)
 
 
-async def test_other_reads_for_a_call_take_the_same_stages() -> None:
-    """Session and limits hold for them, too."""
+async def test_reads_for_a_call_pass_the_same_stages() -> None:
+    """The session and the limits apply to these reads too."""
     context = context_for("GET", "/portfolio/accounts")
     pipeline = Pipeline([], FakeUpstream())
 
@@ -44,7 +44,7 @@ async def test_other_reads_for_a_call_take_the_same_stages() -> None:
 
 
 async def test_without_some_stages_the_others_stay_in_order() -> None:
-    """The pipeline it was made of has them still."""
+    """The original pipeline keeps all of its stages."""
     upstream = FakeUpstream()
     whole = Pipeline([Outer(), Inner()], upstream)
     context = context_for("GET", "/portfolio/accounts", source="")
@@ -54,6 +54,6 @@ async def test_without_some_stages_the_others_stay_in_order() -> None:
     assert (context.source, repr(whole.without(Outer, Inner)), len(whole.stages)) == (" inner", "<Pipeline >", 2)
 
 
-def test_a_pipeline_shows_its_stages_in_order() -> None:
-    """For people who debug one."""
+def test_the_repr_of_a_pipeline_shows_its_stages_in_order() -> None:
+    """The text helps a person who debugs a pipeline."""
     assert repr(Pipeline([Outer(), Inner()], FakeUpstream())) == "<Pipeline Outer → Inner>"

@@ -1,4 +1,4 @@
-"""A profile's life: what it reads at the start, which loops it needs, in which order it closes."""
+"""A profile: what it reads at the start, which loops it runs, and in which order it closes its parts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.profiles.profile_setup import Built, build
 
 @pytest.fixture
 async def built(tmp_path: Path) -> AsyncIterator[Built]:
-    """A profile as most have it."""
-    made = build(tmp_path)
-    yield made
-    await made.profile.close()
+    """A profile with the default options."""
+    built = build(tmp_path)
+    yield built
+    await built.profile.close()
 
 
-async def test_every_loop_that_must_run_is_named(built: Built) -> None:
-    """One that is forgotten would never be missed: nothing fails at once."""
+async def test_the_profile_names_every_loop(built: Built) -> None:
+    """A loop that is missing here would not run, and no error would show it."""
     assert [loop.__qualname__ for loop in built.profile.loops()] == [
         "Keeper.run_loop",
         "AdmissionController.run_loop",
@@ -40,8 +40,8 @@ async def test_every_loop_that_must_run_is_named(built: Built) -> None:
     ]
 
 
-async def test_what_an_earlier_run_saved_is_read(tmp_path: Path, built: Built) -> None:
-    """A pause above all."""
+async def test_the_state_of_an_earlier_run_is_loaded(tmp_path: Path, built: Built) -> None:
+    """A pause must survive a restart, above all."""
     built.profile.trading_pause.set("somebody", built.clock.utc())
     built.profile.penalty_box.enter()
 
@@ -55,10 +55,8 @@ async def test_what_an_earlier_run_saved_is_read(tmp_path: Path, built: Built) -
 
 @pytest.mark.parametrize("kind", ["cookies", "paces", "penalty", "suppressed"])
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"box":"x"}'])
-async def test_a_file_that_is_broken_does_not_keep_the_bridge_from_starting(
-    tmp_path: Path, kind: str, text: str
-) -> None:
-    """IBKR says it again."""
+async def test_a_damaged_file_does_not_stop_the_start(tmp_path: Path, kind: str, text: str) -> None:
+    """IBKR sends what these files had once more."""
     built = build(tmp_path)
     (built.state / f"main.{kind}.json").write_text(text)
 
@@ -67,8 +65,8 @@ async def test_a_file_that_is_broken_does_not_keep_the_bridge_from_starting(
     await built.profile.close()
 
 
-async def test_a_journal_that_cannot_be_read_does_not_keep_the_bridge_from_starting(tmp_path: Path) -> None:
-    """Reads go on; it is announced, and every order tries again."""
+async def test_an_unreadable_journal_does_not_stop_the_start(tmp_path: Path) -> None:
+    """Reads are served, an event reports the journal, and every order tries to open it again."""
     built = build(tmp_path)
     (built.state / "main.orders.db").mkdir()
 
@@ -78,8 +76,8 @@ async def test_a_journal_that_cannot_be_read_does_not_keep_the_bridge_from_start
     await built.profile.close()
 
 
-async def test_a_preview_waits_its_turn_among_the_orders(built: Built) -> None:
-    """IBKR drops an open question because of it."""
+async def test_a_preview_goes_through_the_order_service(built: Built) -> None:
+    """A preview ends an open question at IBKR, so the order service must handle it."""
     previewed: list[CallContext] = []
 
     class Orders:
@@ -94,8 +92,8 @@ async def test_a_preview_waits_its_turn_among_the_orders(built: Built) -> None:
     assert previewed == [preview]
 
 
-async def test_any_other_call_takes_the_stages(built: Built) -> None:
-    """The session is not up, and the session gate says so."""
+async def test_any_other_call_passes_the_stages(built: Built) -> None:
+    """The session is not up, so the session gate refuses the call."""
     built.profile.keeper.checked_at = built.clock.now()
     built.profile.keeper.session = replace(
         built.profile.keeper.session, state=type(built.profile.keeper.session.state).SIGNED_OUT
@@ -105,8 +103,8 @@ async def test_any_other_call_takes_the_stages(built: Built) -> None:
         await built.profile.execute(context_for("GET", "/portfolio/accounts"))
 
 
-async def test_a_profile_closes_what_sends_before_what_is_written_to(built: Built) -> None:
-    """The journal takes what the ends of calls say of their orders, so it is the last."""
+async def test_a_profile_closes_the_journal_after_the_parts_that_send_calls(built: Built) -> None:
+    """The ends of calls are written into the journal, so it is closed last."""
     steps: list[str] = []
 
     class Closing:
@@ -129,7 +127,7 @@ async def test_a_profile_closes_what_sends_before_what_is_written_to(built: Buil
 
 
 async def test_closing_twice_does_no_harm(built: Built) -> None:
-    """The bridge ends in several ways."""
+    """The bridge may close a profile in more than one way."""
     await built.profile.load()
 
     await built.profile.close()

@@ -23,7 +23,7 @@ def test_a_name_without_a_profile_is_an_error(harness: Harness) -> None:
 
 
 async def test_every_event_of_a_profile_has_its_name(harness: Harness) -> None:
-    """Operators filter the log by it."""
+    """Operators filter the log by the name of the profile."""
     harness.bridge.profile.trading_pause.set("a test", harness.bridge.clock.utc())
     harness.bridge.profile.penalty_box.enter()
 

@@ -65,7 +65,7 @@ def status_of(harness: Harness, session: Session | None = None) -> ProfileStatus
 
 
 async def test_the_json_of_a_running_bridge_has_the_documented_members(limited_harness: Harness) -> None:
-    """Exactly these, each with its type: developers of dashboards rely on the page."""
+    """Developers of dashboards rely on the names and types of the page."""
     profile = limited_harness.bridge.profile
     await asyncio.gather(*(limited_harness.get("/portfolio/accounts") for _ in range(3)))
     await limited_harness.post(Placement().target, Placement().body)
@@ -100,7 +100,7 @@ async def test_reads_without_a_call_are_counted(limited_harness: Harness) -> Non
 
 
 async def test_penalties_are_in_whole_seconds(harness: Harness) -> None:
-    """Rounded up, so that a caller who waits that long waits long enough."""
+    """The seconds are rounded up, so that a caller that waits them waits long enough."""
     harness.bridge.profile.penalty_box.on_429(endpoint_of("GET", "/v1/api/iserver/account/trades"), 7.5)
     one = status_of(harness).penalty
     harness.bridge.profile.penalty_box.enter(60.2)
@@ -117,7 +117,7 @@ async def test_waiting_calls_are_counted_by_priority(limited_harness: Harness) -
 
 
 async def test_a_fresher_session_replaces_that_of_the_keeper(harness: Harness) -> None:
-    """Its state began now."""
+    """The state of the newer session began now."""
     silent = Session(SessionState.SILENT, Observation.TIMEOUT, 0.0)
     before = harness.bridge.profile.keeper.utc()
 
@@ -139,7 +139,7 @@ async def test_a_fresher_session_replaces_that_of_the_keeper(harness: Harness) -
 async def test_the_kind_of_an_account_is_what_ibkr_says(
     harness: Harness, numbers: set[str], is_paper: bool | None, kinds: list[str]
 ) -> None:
-    """Without IBKR's flag the form of the number decides, and that only for paper accounts."""
+    """Without IBKR's flag the form of the number decides, but only for paper accounts."""
     keeper = harness.bridge.profile.keeper
     keeper.accounts = replace(keeper.accounts, numbers=frozenset(numbers), paper=is_paper)
 
@@ -161,7 +161,7 @@ async def test_a_drain_and_a_pause_are_reported(harness: Harness) -> None:
 
 
 async def test_the_status_can_be_written_as_json(harness: Harness) -> None:
-    """It has no Python classes left, and times are in UTC."""
+    """The status has no Python classes, and its times are in UTC."""
     status = status_of(harness)
     later = replace(status, session=replace(status.session, since=datetime(2026, 6, 17, 16, 0, 0, 5, UTC)))
 

@@ -1,4 +1,4 @@
-"""Orders and trades read by calls: which calls, and which responses count."""
+"""Orders and trades read by calls: which calls are sent, and which responses count."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def read(pipeline: Pipeline, kind: TopicKind, **args: Any) -> list[dict[st
     ],
 )
 async def test_the_calls_are_those_of_callers(kind: TopicKind, args: dict[str, Any], target: str) -> None:
-    """So they share the cache and the limits; a cached list is good enough."""
+    """The calls share the cache and the limits with those of callers. A cached list is recent enough."""
     pipeline = Pipeline([])
     await read(pipeline, kind, **args)
 
@@ -54,20 +54,20 @@ async def test_the_calls_are_those_of_callers(kind: TopicKind, args: dict[str, A
 
 
 async def test_rows_are_returned() -> None:
-    """In the order of IBKR's list."""
+    """The rows are in the order of IBKR's list."""
     assert await read(Pipeline({"orders": [ORDER], "snapshot": True}), TopicKind.ORDERS) == [ORDER]
     assert await read(Pipeline([TRADE]), TopicKind.TRADES) == [TRADE]
 
 
 @pytest.mark.parametrize("body", [{"orders": [], "snapshot": False}, {"error": "no session"}, [], "x", None])
-async def test_a_list_of_orders_that_is_not_complete_is_no_answer(body: Any) -> None:
-    """An empty one would say that there are no orders."""
+async def test_an_incomplete_list_of_orders_does_not_count(body: Any) -> None:
+    """An empty list would mean that there are no orders."""
     assert await read(Pipeline(body), TopicKind.ORDERS) is None
 
 
 @pytest.mark.parametrize(
     "pipeline", [Pipeline([TRADE], 503), Pipeline({"error": "x"}), Pipeline([], error=RateLimited("later"))]
 )
-async def test_whatever_is_no_list_is_no_answer(pipeline: Pipeline) -> None:
-    """Nothing is raised: the loop that reads must go on."""
+async def test_a_response_without_a_list_does_not_count(pipeline: Pipeline) -> None:
+    """No error is raised, since the loop that reads must go on."""
     assert await read(pipeline, TopicKind.TRADES) is None

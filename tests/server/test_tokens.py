@@ -103,7 +103,7 @@ def forge_token(secret: bytes = SECRET, algorithm: str = "HS256", **claims: obje
 def test_a_token_allows_what_its_scope_says(
     ring: KeyRingSetup, secret: str, scope: TokenScope, label: str, effects: set[Effect]
 ) -> None:
-    """Its owner is the key that requested it: orders belong to that key."""
+    """The owner of the token is the key that requested it, so its orders belong to that key."""
     principal = ring.principal_of(ring.token(secret, scope))
 
     assert (principal.label, set(principal.effects), principal.owner) == (label, effects, ring.key(secret).owner)
@@ -138,12 +138,12 @@ def test_a_token_is_not_a_key_and_a_key_is_not_a_token(ring: KeyRingSetup) -> No
 
 
 def test_every_token_is_unique(ring: KeyRingSetup) -> None:
-    """Each has an id of its own."""
+    """Each token has its own id."""
     assert len({ring.token() for _ in range(20)}) == 20
 
 
 def test_a_token_contains_only_the_needed_claims(ring: KeyRingSetup) -> None:
-    """Everybody can read them in a browser."""
+    """Everybody can read the claims in a browser."""
     claims = jwt.decode(ring.token(), options={"verify_signature": False})
 
     assert set(claims) == {"iss", "iat", "exp", "jti", "scope", "owner"}
@@ -193,7 +193,7 @@ ROTATED = {"IBKR_BRIDGE_KEY": NEW, "IBKR_BRIDGE_KEY_PREVIOUS": KEY}
 
 @pytest.mark.parametrize("key", [KEY, READONLY_KEY])
 def test_another_full_key_ends_every_token(ring: KeyRingSetup, key: str) -> None:
-    """At once, although the key that requested it is still valid."""
+    """The tokens end at once, although the key that requested them is still valid."""
     token, key_principal = ring.token(key), ring.key(key)
     token_principal = ring.principal_of(token)
 
@@ -226,7 +226,7 @@ def test_reloading_the_same_keys_ends_no_token(ring: KeyRingSetup) -> None:
 
 
 def test_the_previous_key_gets_tokens_while_keys_rotate(ring: KeyRingSetup) -> None:
-    """They end with that key."""
+    """These tokens end with that key."""
     ring.keys.replace(keys(IBKR_BRIDGE_KEY_PREVIOUS=PREVIOUS_KEY))
     principal = ring.principal_of(ring.token(PREVIOUS_KEY, TokenScope.TRADE))
 
@@ -281,7 +281,7 @@ def test_subscribers_are_called_when_the_new_keys_are_valid(ring: KeyRingSetup) 
     ids=str,
 )
 def test_a_token_with_missing_or_wrong_claims_is_refused(ring: KeyRingSetup, claims: dict[str, Any]) -> None:
-    """Even if it is signed with the right secret."""
+    """The right signature does not make such a token valid."""
     assert ring.keys.find_token(forge_token()) is not None
     assert ring.keys.find_token(forge_token(**claims)) is None
 
@@ -333,8 +333,8 @@ def test_only_one_algorithm_is_accepted(ring: KeyRingSetup, algorithm: str) -> N
         lambda token: token.upper(),
     ],
 )
-def test_there_is_one_way_to_write_a_token(ring: KeyRingSetup, change: Callable[[bytes], bytes]) -> None:
-    """What is known by its form is hidden in the log; another form would not be."""
+def test_a_token_has_one_accepted_form(ring: KeyRingSetup, change: Callable[[bytes], bytes]) -> None:
+    """The log hides tokens by their form, so no other form may be accepted."""
     token = ring.token()
 
     assert has_token_form(token)
@@ -343,15 +343,15 @@ def test_there_is_one_way_to_write_a_token(ring: KeyRingSetup, change: Callable[
 
 @quick(deadline=None)
 @given(st.binary() | st.text().map(lambda text: f"eyJ{text}.eyJ{text}.{'A' * 43}".encode("utf-8", "replace")))
-def test_no_bytes_open_or_crash(guess: bytes) -> None:
-    """Whatever comes in the place of a token."""
+def test_no_bytes_are_accepted_or_crash(guess: bytes) -> None:
+    """Any bytes in the place of a token are refused without an error of the code."""
     assert KeyRingSetup().keys.find_token(guess) is None
 
 
 @quick(deadline=None)
 @given(st.data())
-def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
-    """One byte changed, put in or left out, anywhere."""
+def test_no_changed_token_is_accepted(data: st.DataObject) -> None:
+    """One byte is changed, inserted or left out at any place."""
     ring = KeyRingSetup()
     token = ring.token(scope=TokenScope.TRADE)
     at = data.draw(st.integers(0, len(token) - 1))
@@ -365,7 +365,7 @@ def test_no_token_that_was_tampered_with_opens(data: st.DataObject) -> None:
 @quick(deadline=None)
 @given(st.dictionaries(st.sampled_from(["iss", "iat", "exp", "nbf", "jti", "scope", "owner", "aud", "sub"]), JSON))
 def test_no_claims_crash(claims: dict[str, Any]) -> None:
-    """Whatever was signed, what is read is whole, or nothing."""
+    """The claims of a signed token are read completely, or the token is refused."""
     token_claims = decode_token(forge_token(**claims), SECRET)
 
     assert token_claims is None or isinstance(token_claims.expires, datetime)
@@ -373,8 +373,8 @@ def test_no_claims_crash(claims: dict[str, Any]) -> None:
 
 @quick(deadline=None)
 @given(st.sampled_from(TokenScope), st.integers(0, 4_000_000_000), st.integers(1, MAX_TTL_S))
-def test_what_is_written_is_read(scope: TokenScope, issued: int, seconds: int) -> None:
-    """All of it."""
+def test_decoding_returns_the_encoded_claims(scope: TokenScope, issued: int, seconds: int) -> None:
+    """Decoding returns all claims that were encoded."""
     at = datetime.fromtimestamp(issued, UTC)
     claims = TokenClaims("0123456789ab", scope, at, at + timedelta(seconds=seconds), "0123456789abcdef")
 
@@ -382,8 +382,8 @@ def test_what_is_written_is_read(scope: TokenScope, issued: int, seconds: int) -
     assert decode_token(encode_token(claims, SECRET).encode(), derive_signing_secret(KEY, READONLY_KEY)) is None
 
 
-def test_nothing_of_a_secret_stands_in_a_repr(ring: KeyRingSetup) -> None:
-    """Objects end up in tracebacks."""
+def test_no_repr_shows_a_secret(ring: KeyRingSetup) -> None:
+    """Objects are shown in tracebacks, so their repr must not have a secret."""
     shown = f"{ring.keys!r} {ring.principal_of(ring.token())!r} {vars(ring.keys)!r}"
 
     assert SECRET.hex() not in shown
@@ -391,8 +391,8 @@ def test_nothing_of_a_secret_stands_in_a_repr(ring: KeyRingSetup) -> None:
     assert repr(ring.keys) == "<KeyRing full, read-only>"
 
 
-def test_what_signs_is_not_what_is_shown_elsewhere() -> None:
-    """The journal has the owner of a key, and a token too: neither leads to the secret, nor one secret to another."""
+def test_the_owner_of_a_key_does_not_reveal_a_signing_secret() -> None:
+    """Journal and tokens show the owner of a key. It leads to no signing secret, nor does one secret to another."""
     ring = KeyRingSetup()
     secrets = [derive_signing_secret(full, owner) for full in (KEY, NEW) for owner in (KEY, READONLY_KEY)]
 
@@ -430,15 +430,15 @@ def test_members_left_out_of_a_token_request_have_defaults(body: bytes, token_re
     ],
     ids=lambda body: body[:24],
 )
-def test_anything_else_is_refused_with_what_to_send(body: bytes) -> None:
-    """Somebody who asks for sixty minutes must not get sixty seconds."""
-    with pytest.raises(BadRequest) as refused:
+def test_an_invalid_token_request_is_refused_with_a_hint(body: bytes) -> None:
+    """A caller that requests sixty minutes must not get sixty seconds."""
+    with pytest.raises(BadRequest) as error:
         parse_token_request(body)
 
-    assert "send" in refused.value.hint
+    assert "send" in error.value.hint
 
 
-def test_a_token_that_says_another_time_is_another_token() -> None:
+def test_a_token_with_a_changed_time_is_refused() -> None:
     """The signature covers every claim."""
     at = NOON.replace(microsecond=0)
     claims = TokenClaims("0123456789ab", TokenScope.READ, at, at + timedelta(seconds=60), "x")
