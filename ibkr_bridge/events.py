@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Generic, TypeVar
 
 Value = TypeVar("Value")
+NO_KEY = "none"  # stands for the key of a request that has no valid one
 
 
 @dataclass(frozen=True)

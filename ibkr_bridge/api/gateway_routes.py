@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from ibkr_bridge.errors import GatewayProtocolError, SessionUnavailable
-from ibkr_bridge.profiles.status import ReconnectStatus, profile_status, to_json
+from ibkr_bridge.profiles.status import ReconnectStatus, to_json
 from ibkr_bridge.server.app_keys import CLOCK, DRAIN, REQUEST_CONTEXT, UNAPPLIED, profile_of
 
 
@@ -13,8 +13,7 @@ async def status(request: web.Request) -> web.Response:
     """Everything the bridge knows of itself and the session, with masked account numbers."""
     profile = profile_of(request)
     session = await profile.keeper.current()
-    body = profile_status(
-        profile,
+    body = profile.status(
         is_draining=request.app[DRAIN].is_draining,
         session=session,
         unapplied=request.app[UNAPPLIED].names,

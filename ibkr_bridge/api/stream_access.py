@@ -32,22 +32,16 @@ def revocation_check(request: web.Request) -> Callable[[], str | None]:
     return reason_to_end
 
 
-def has_reduced_share(request: web.Request) -> bool:
-    """Whether the caller's key or token takes part of what callers share only within the reduced share."""
-    principal = request[REQUEST_CONTEXT].principal
-    return principal is None or principal.has_reduced_share
-
-
 def new_subscriber(
     request: web.Request, sink: Sink, encoding: Encoding, *, wants_source_events: bool = True
 ) -> Subscriber:
     """The subscriber of a request: it may read as long as the key or token of the request is valid."""
-    principal = request[REQUEST_CONTEXT].principal
+    request_context = request[REQUEST_CONTEXT]
     return Subscriber(
         *(sink, encoding, revocation_check(request)),
         wants_source_events=wants_source_events,
-        has_reduced_share=has_reduced_share(request),
-        key_label=principal.label if principal else "",
+        has_reduced_share=request_context.has_reduced_share,
+        key_label=request_context.key_label,
     )
 
 
@@ -75,11 +69,7 @@ def publish_closed(request: web.Request, reason: str) -> None:
 def _log_fields(request: web.Request) -> tuple[str, str, str]:
     """Request id, key label and route: the fields that name a stream in the log."""
     request_context = request[REQUEST_CONTEXT]
-    return (
-        request_context.request_id,
-        request_context.principal.label if request_context.principal else "",
-        request_context.route,
-    )
+    return request_context.request_id, request_context.key_label, request_context.route
 
 
 @asynccontextmanager

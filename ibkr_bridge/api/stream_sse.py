@@ -16,14 +16,13 @@ from ibkr_bridge.api.stream_access import (
     check_not_ending,
     closing,
     connection_of,
-    has_reduced_share,
     hub_of,
     new_subscriber,
     publish_opened,
 )
 from ibkr_bridge.api.stream_encoding import COMMENT, RETRY_MS, SSE_ENCODING, ConnectionSink, sse_event
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.server.app_keys import CLOCK
+from ibkr_bridge.server.app_keys import CLOCK, REQUEST_CONTEXT
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import CONID, FIELD, MAX_FIELDS, Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
@@ -92,8 +91,9 @@ async def _run_stream(
     """
     hub, connection = hub_of(request), connection_of(request)
     check_not_ending(request)
-    hub.check_capacity(has_reduced_share=has_reduced_share(request))
-    hub.upstream_subscriptions.check_capacity(subscriptions, has_reduced_share=has_reduced_share(request))
+    has_reduced_share = request[REQUEST_CONTEXT].has_reduced_share
+    hub.check_capacity(has_reduced_share=has_reduced_share)
+    hub.upstream_subscriptions.check_capacity(subscriptions, has_reduced_share=has_reduced_share)
     ended = asyncio.Event()
     sink = ConnectionSink(connection, lambda _: ended.set(), chunked=request.version >= (1, 1))
     subscriber = new_subscriber(request, sink, SSE_ENCODING, wants_source_events=wants_source_events)

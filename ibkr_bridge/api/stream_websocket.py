@@ -18,7 +18,6 @@ from ibkr_bridge.api.stream_access import (
     check_not_ending,
     closing,
     connection_of,
-    has_reduced_share,
     hub_of,
     new_subscriber,
     publish_opened,
@@ -54,7 +53,7 @@ async def open_websocket(request: web.Request) -> web.StreamResponse:
         raise BadRequest("this is a websocket", hint="open it with a websocket client, or use /stream/… with any other")
     check_not_ending(request)
     hub, connection, reason = hub_of(request), connection_of(request), None
-    hub.check_capacity(has_reduced_share=has_reduced_share(request))
+    hub.check_capacity(has_reduced_share=request[REQUEST_CONTEXT].has_reduced_share)
     socket = web.WebSocketResponse(
         max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=CLOSE_TIMEOUT_S, autoclose=True
     )

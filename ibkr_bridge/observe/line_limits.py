@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from ibkr_bridge import events
 
 SUMMARY_INTERVAL_S = 10.0  # seconds in which lines are summed up
-NO_KEY = "none"  # the key of a request that presented no valid one
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def group_of(event: events.Event) -> str | None:
     if isinstance(event, events.RequestMalformed | events.ConnectionLimitReached | events.ReplyUnread):
         return WITHOUT_KEY
     if isinstance(event, events.RequestServed):
-        return WITHOUT_KEY if event.key == NO_KEY else WITH_KEY
+        return WITHOUT_KEY if event.key == events.NO_KEY else WITH_KEY
     return None
 
 

@@ -19,10 +19,12 @@ from ibkr_bridge.orders.rules.trading_pause import TradingPause
 from ibkr_bridge.orders.service import OrderService
 from ibkr_bridge.orders.suppressed_questions import SuppressedQuestions
 from ibkr_bridge.profiles.pipeline import Pipeline
+from ibkr_bridge.profiles.status import FlagsStatus, ProfileStatus, account_statuses
 from ibkr_bridge.quirks.completion import CompleteReads
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.selected_account import SelectedAccount
+from ibkr_bridge.session.state_machine import Session
 from ibkr_bridge.streaming.service import StreamService
 from ibkr_bridge.supervision import Loop
 
@@ -83,6 +85,41 @@ class Profile:
             self.streaming.housekeeping_loop,
             self.streaming.return_probe.run_loop,
             self.streaming.second_source.run_loop,
+        )
+
+    def status(
+        self, *, is_draining: bool, session: Session | None = None, unapplied: tuple[str, ...] = ()
+    ) -> ProfileStatus:
+        """Join the status of all parts.
+
+        Args:
+            is_draining: whether the process accepts no new calls; the profile does not know it.
+            session: the result of `Keeper.current`; None means the state of the keeper's last check.
+            unapplied: the settings that a restart would change.
+        """
+        admission = self.admission.status(self.upstream.abandoned)
+        return ProfileStatus(
+            session=self.keeper.status(session),
+            flags=self._flags(unapplied, is_draining=is_draining),
+            accounts=account_statuses(self.keeper.accounts),
+            slots=admission.slots,
+            waiting=admission.waiting,
+            budget=admission.budget,
+            penalty=self.penalty_box.status(),
+            cache=self.cached_reads.status(),
+            journal=self.orders.status(),
+            stream=self.streaming.status(),
+        )
+
+    def _flags(self, unapplied: tuple[str, ...], *, is_draining: bool) -> FlagsStatus:
+        return FlagsStatus(
+            mode=self.settings.trading_mode.value,
+            read_only=self.settings.read_only,
+            paused=self.trading_pause.status(),
+            maintenance_until=self.keeper.maintenance_end,
+            draining=is_draining,
+            gateway=str(self.settings.gateway_url),
+            restart_needed=unapplied,
         )
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The status of one profile: that of all its parts, for the route, the command line and the documentation.
+"""The status of one profile, which `Profile.status` joins: for the route, the command line and the documentation.
 
 The metadata of every field has its meaning (`doc`) and its unit (`unit`); the documentation is generated from them. The
 names of the fields are the names of the members in JSON.
@@ -18,12 +18,10 @@ from ibkr_bridge.limits.penalty_box import PenaltyStatus
 from ibkr_bridge.orders.rules.rules import PAPER_ACCOUNT
 from ibkr_bridge.orders.rules.trading_pause import PauseStatus
 from ibkr_bridge.orders.service import JournalStatus
-from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import mask_account
 from ibkr_bridge.session.opener import OpeningReport
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.session_status import KeeperStatus
-from ibkr_bridge.session.state_machine import Session
 from ibkr_bridge.streaming.service import StreamStatus
 
 JOINED = "joined"
@@ -87,46 +85,8 @@ class ReconnectStatus:
     reopening: OpeningReport = field(metadata={"doc": "What the request led to."})
 
 
-def profile_status(
-    profile: Profile, *, is_draining: bool, session: Session | None = None, unapplied: tuple[str, ...] = ()
-) -> ProfileStatus:
-    """Join the status of all parts.
-
-    Args:
-        profile: its parts report their status.
-        is_draining: whether the process accepts no new calls; the profile does not know it.
-        session: the result of `Keeper.current`; None means the state of the keeper's last check.
-        unapplied: the settings that a restart would change.
-    """
-    admission = profile.admission.status(profile.upstream.abandoned)
-    return ProfileStatus(
-        session=profile.keeper.status(session),
-        flags=_flags(profile, unapplied, is_draining=is_draining),
-        accounts=_accounts(profile.keeper.accounts),
-        slots=admission.slots,
-        waiting=admission.waiting,
-        budget=admission.budget,
-        penalty=profile.penalty_box.status(),
-        cache=profile.cached_reads.status(),
-        journal=profile.orders.status(),
-        stream=profile.streaming.status(),
-    )
-
-
-def _flags(profile: Profile, unapplied: tuple[str, ...], *, is_draining: bool) -> FlagsStatus:
-    settings = profile.settings
-    return FlagsStatus(
-        mode=settings.trading_mode.value,
-        read_only=settings.read_only,
-        paused=profile.trading_pause.status(),
-        maintenance_until=profile.keeper.maintenance_end,
-        draining=is_draining,
-        gateway=str(settings.gateway_url),
-        restart_needed=unapplied,
-    )
-
-
-def _accounts(accounts: Accounts) -> tuple[AccountStatus, ...]:
+def account_statuses(accounts: Accounts) -> tuple[AccountStatus, ...]:
+    """The accounts of a login, in the order of their numbers, which are masked."""
     return tuple(
         AccountStatus(mask_account(number), _kind(number, accounts.paper)) for number in sorted(accounts.numbers)
     )

@@ -55,11 +55,10 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
     finally:
         request_context.release_body()
         ms = round((time.monotonic() - request_context.started_at) * 1000, 1)
-        label = request_context.principal.label if request_context.principal else "none"
         app[BUS].publish(
             events.RequestServed(
                 request_context.request_id,
-                label,
+                request_context.key_label or events.NO_KEY,
                 request.method,
                 request_context.route,
                 status,

@@ -52,6 +52,16 @@ class RequestContext:
         return self.principal.profile if self.principal else None
 
     @property
+    def key_label(self) -> str:
+        """The name of its key, for admission; empty without a valid key."""
+        return self.principal.label if self.principal else ""
+
+    @property
+    def has_reduced_share(self) -> bool:
+        """Whether it takes part of what callers share only within the reduced share; so does a request without key."""
+        return self.principal is None or self.principal.has_reduced_share
+
+    @property
     def spans(self) -> tuple[tuple[str, float | None], ...]:
         """Seconds by the names in Server-Timing: waiting for the session and for admission, and at the Gateway."""
         return ("wait", self.waited_s), ("gateway", self.upstream_s)

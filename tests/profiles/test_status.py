@@ -16,7 +16,7 @@ import pytest
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Priority
 from ibkr_bridge.profiles.options import ProfileOptions
-from ibkr_bridge.profiles.status import ProfileStatus, profile_status, to_json
+from ibkr_bridge.profiles.status import ProfileStatus, to_json
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.harness import Harness, Placement, settings_for
@@ -61,7 +61,7 @@ async def limited_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[Harne
 
 def status_of(harness: Harness, session: Session | None = None) -> ProfileStatus:
     """The status of the profile `main`."""
-    return profile_status(harness.bridge.profile, is_draining=False, session=session)
+    return harness.bridge.profile.status(is_draining=False, session=session)
 
 
 async def test_the_json_of_a_running_bridge_has_the_documented_members(limited_harness: Harness) -> None:
@@ -153,7 +153,7 @@ async def test_a_drain_and_a_pause_are_reported(harness: Harness) -> None:
     """Both explain why calls are refused."""
     await harness.post("/gateway/pause")
 
-    flags = profile_status(harness.bridge.profile, is_draining=True).flags
+    flags = harness.bridge.profile.status(is_draining=True).flags
 
     assert flags.draining is True
     assert flags.paused is not None

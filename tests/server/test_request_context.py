@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.server.keyring import ALL_EFFECTS, Principal
 from ibkr_bridge.server.request_context import RequestContext, choose_request_id
 from tests.harness import KEY
 
@@ -61,3 +63,20 @@ def test_the_spans_are_the_wait_and_then_the_gateway() -> None:
     context = RequestContext("id", 1.0, waited_s=0.5, upstream_s=0.0)
 
     assert context.spans == (("wait", 0.5), ("gateway", 0.0))
+
+
+@pytest.mark.parametrize(
+    ("principal", "key_label", "has_reduced_share"),
+    [
+        (None, "", True),
+        (Principal("full", ALL_EFFECTS), "full", False),
+        (Principal("read-only", frozenset({Effect.READ})), "read-only", True),
+    ],
+)
+def test_admission_gets_the_label_and_the_share_of_the_key(
+    principal: Principal | None, key_label: str, has_reduced_share: bool
+) -> None:
+    """A request without a key takes part within the reduced share, like a key that may only read."""
+    context = RequestContext("id", 1.0, principal)
+
+    assert (context.key_label, context.has_reduced_share) == (key_label, has_reduced_share)
