@@ -77,9 +77,11 @@ class Redactor:
 
     def add_account(self, number: str) -> None:
         """Register an account number that IBKR names, whatever its form; only the latest are kept."""
-        if NAMED_ACCOUNT_PATTERN.fullmatch(number):
+        if number not in self._accounts:
+            if not NAMED_ACCOUNT_PATTERN.fullmatch(number):
+                return
             self._accounts[number] = re.compile(rf"(?<![A-Za-z0-9]){number}(?![A-Za-z0-9])")
-            self._accounts.move_to_end(number)
+        self._accounts.move_to_end(number)
         while len(self._accounts) > MAX_ACCOUNTS:
             self._accounts.popitem(last=False)
 

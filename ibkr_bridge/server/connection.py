@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from aiohttp import StreamReader, hdrs, web
@@ -326,8 +327,8 @@ class ClientConnection(RequestHandler):
 
 def _head_size(request: web.BaseRequest) -> int:
     """The size of a head in bytes, without the spaces that its lines may have."""
-    lines = sum(len(name) + len(value) + len(": \r\n") for name, value in request.raw_headers)
-    return len(request.method) + len(request.raw_path) + lines
+    texts = sum(map(len, chain.from_iterable(request.raw_headers)))
+    return len(request.method) + len(request.raw_path) + texts + len(": \r\n") * len(request.raw_headers)
 
 
 def _head_too_large() -> _ErrInfo:

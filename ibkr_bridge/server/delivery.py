@@ -48,5 +48,9 @@ def unread_check(request: web.Request) -> Callable[[], bool]:
 
 def is_connected(request: web.Request) -> bool:
     """Whether the caller is connected. The socket itself is checked: it knows of a close before the event loop does."""
-    transport = request.transport
-    return transport is not None and not transport.is_closing() and not has_hung_up(transport)
+    return is_open(request) and request.transport is not None and not has_hung_up(request.transport)
+
+
+def is_open(request: web.Request) -> bool:
+    """Whether the caller is connected as far as the event loop knows. It costs no system call: enough for a read."""
+    return request.transport is not None and not request.transport.is_closing()

@@ -6,18 +6,19 @@ Read here: the body, X-Bridge-Wait, X-Bridge-Max-Age, X-Bridge-Confirm and Idemp
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 
 from aiohttp import hdrs, web
 
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.facts import facts_of_call
-from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.header_policy import REQUEST_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.errors import BadRequest, InvalidKey, PayloadTooLarge
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.server.app_keys import DRAIN, KEYRING, REQUEST_CONTEXT
-from ibkr_bridge.server.delivery import is_connected
+from ibkr_bridge.server.delivery import is_connected, is_open
 from ibkr_bridge.server.request_target import UpstreamTarget
 from ibkr_bridge.server.routing import method_at_ibkr
 
@@ -59,19 +60,18 @@ async def read_call(
     call = Call(
         method_at_ibkr(request.method),
         upstream_target.raw_path + query,
-        request_headers(request.headers.items()),
+        request_headers((name, value) for name in REQUEST_HEADERS for value in request.headers.getall(name, ())),
         body,
         is_change=endpoint.effect is not Effect.READ,
     )
     facts = facts_of_call(endpoint, upstream_target.segments, query[1:], call.tickets, confirmations=confirmations)
-    principal = request_context.principal
     return CallContext(
         *(call, endpoint, facts),
-        key_label=principal.label if principal else "",
-        has_reduced_share=principal is None or principal.has_reduced_share,
+        key_label=request_context.key_label,
+        has_reduced_share=request_context.has_reduced_share,
         wait_s=wait_s,
         max_wait_s=max_wait_s,
-        is_connected=lambda: is_connected(request),
+        is_connected=functools.partial(is_connected if call.is_change else is_open, request),
         is_stopping=lambda: drain.is_ending,
         max_age_s=max_age_s,
         preconditions=[lambda _: check_still_valid(request)] if call.is_change else [],
@@ -98,7 +98,9 @@ def header_words(request: web.Request, header: str) -> frozenset[str]:
     Raises:
         BadRequest: the header has too many words, or one that is not a word.
     """
-    words = [word.strip() for value in request.headers.getall(header, ()) for word in value.split(",")]
+    if header not in request.headers:
+        return frozenset()
+    words = [word.strip() for value in request.headers.getall(header) for word in value.split(",")]
     distinct = frozenset(filter(None, words))
     if len(distinct) > MAX_WORDS or not all(map(WORD_PATTERN.fullmatch, distinct)):
         raise BadRequest(

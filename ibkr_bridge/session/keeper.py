@@ -101,6 +101,7 @@ class Keeper(SessionStatus):
         self._is_reopen_requested = self._is_reopening = False
         self._rounds_in_state = 0
         self._false_alarms = 0
+        self._latest_list = b""  # of accounts, as a caller fetched it
         self._login_type_is_due = False
         self._repeated_at = self._tickle_at = self._login_type_at = float("-inf")
 
@@ -316,7 +317,9 @@ class Keeper(SessionStatus):
     def observe(self, context: CallContext, response: Response) -> None:
         """Learn the account numbers in a list of accounts that a caller fetched, so that they are redacted."""
         is_list = context.endpoint.satisfies in (Prerequisite.ACCOUNTS, Prerequisite.PORTFOLIO)
-        if is_list and response.status == HTTPStatus.OK and response.body_stream is None:
+        is_complete = response.status == HTTPStatus.OK and response.body_stream is None
+        if is_list and is_complete and response.body != self._latest_list:  # apps fetch the same list again and again
+            self._latest_list = response.body
             self._register_accounts(named_accounts(parse_json(response.body)))
 
     def _register_accounts(self, numbers: Iterable[str]) -> None:

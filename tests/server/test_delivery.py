@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ibkr_bridge import events
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
-from ibkr_bridge.server.delivery import deliver, is_connected, unread_check, watch_reset
+from ibkr_bridge.server.delivery import deliver, is_connected, is_open, unread_check, watch_reset
 from tests.harness import with_timeout
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -122,6 +122,29 @@ async def test_a_response_is_undelivered_if_the_caller_leaves_while_it_is_prepar
             await asyncio.sleep(0)
 
     assert results == [False]
+
+
+async def test_the_event_loop_learns_of_a_disconnection_after_one_round() -> None:
+    """A read is checked without a system call: whatever it waited for, the event loop had a round since then."""
+    entered, results = asyncio.Event(), list[bool]()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        entered.set()
+        try:
+            results.append(is_open(request))
+            while is_open(request):
+                await asyncio.sleep(0)
+        finally:
+            results.append(is_open(request))
+        return web.Response()
+
+    async with connect_to(handler) as caller:
+        await with_timeout(entered.wait())
+        caller.close()
+        while len(results) < 2:
+            await asyncio.sleep(0)
+
+    assert results == [True, False]
 
 
 async def test_a_caller_that_waits_is_connected() -> None:

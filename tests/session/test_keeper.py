@@ -104,6 +104,16 @@ async def test_the_accounts_in_a_list_that_a_caller_fetched_are_masked_from_then
     assert watched.redactor.redact("QX4711ZA QX4712ZA DU1234567") == "QX*****ZA QX4712ZA DU*****67"
 
 
+async def test_each_list_of_accounts_that_differs_from_the_one_before_is_read(watch: Watch) -> None:
+    """A list that a caller fetches again is not parsed again."""
+    watched = await watch()
+    for number in ("QX4711ZA", "QX4711ZA", "QX4712ZA"):
+        listed = Response(200, {}, b'[{"id":"%b"}]' % number.encode())
+        watched.keeper.observe(context_for("GET", "/portfolio/subaccounts"), listed)
+
+    assert watched.redactor.redact("QX4711ZA QX4712ZA") == "QX*****ZA QX*****ZA"
+
+
 async def test_the_accounts_are_known_when_the_session_is_ready(watch: Watch) -> None:
     """The guard checks orders by them."""
     watched = await watch()
