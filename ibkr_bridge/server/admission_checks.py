@@ -144,7 +144,9 @@ def reserve_body(request: web.Request, request_context: RequestContext) -> None:
     """
     length = request.content_length if request.content_length is not None else MAX_BODY_BYTES
     if request.body_exists and request_context.principal is not None and length <= MAX_BODY_BYTES:
-        request_context.release_body = request.app[BODY_BUDGET].reserve(length)
+        request_context.release_body = request.app[BODY_BUDGET].reserve(
+            length, has_reduced_share=request_context.has_reduced_share
+        )
 
 
 # fmt: off

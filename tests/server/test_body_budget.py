@@ -32,6 +32,22 @@ def test_bodies_are_counted_together() -> None:
     assert budget.used_bytes == 0
 
 
+def test_callers_with_a_reduced_share_leave_a_quarter_free() -> None:
+    """Read-only keys and tokens cannot keep the bodies of the full key out."""
+    budget = BodyBudget(4 * MIB)
+    reserved = [budget.reserve(MIB, has_reduced_share=True) for _ in range(3)]
+
+    with pytest.raises(Busy):
+        budget.reserve(SMALL_BYTES + 1, has_reduced_share=True)
+    reserved.append(budget.reserve(MIB))
+    with pytest.raises(Busy):
+        budget.reserve(SMALL_BYTES + 1)
+    for release in reserved:
+        release()
+    budget.reserve(MIB, has_reduced_share=True)()
+    assert budget.used_bytes == 0
+
+
 def budget_of(harness: Harness) -> BodyBudget:
     """The budget of a bridge."""
     runner = harness.bridge._runner
