@@ -18,7 +18,7 @@ from ibkr_bridge.api.session_compat import SESSION_ROUTES
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.header_policy import response_headers
 from ibkr_bridge.calls.messages import BodyStream, Response, discard
-from ibkr_bridge.errors import GatewayError, InvalidKey, MethodNotAllowed, NotBridged, OrderUnknown
+from ibkr_bridge.errors import BridgeError, GatewayError, InvalidKey, MethodNotAllowed, NotBridged, OrderUnknown
 from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.orders.journal.order_record import OrderRecord
@@ -206,9 +206,10 @@ async def _stream(
     try:
         await _write_chunk(response, beginning)
         async for chunk in body_stream.chunks():
+            check_still_valid(request)  # a slow caller can read for minutes
             await _write_chunk(response, chunk)
-    except (GatewayError, TimeoutError) as exc:
-        request[REQUEST_CONTEXT].code = exc.code if isinstance(exc, GatewayError) else "slow_client"
+    except (GatewayError, InvalidKey, TimeoutError) as exc:
+        request[REQUEST_CONTEXT].code = exc.code if isinstance(exc, BridgeError) else "slow_client"
         if request.transport is not None:
             request.transport.abort()  # with a regular end a partial response would look complete
         raise ConnectionResetError("the response is incomplete") from exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from ibkr_bridge.api import passthrough
 from ibkr_bridge.events import RequestServed
 from ibkr_bridge.session.state_machine import SessionState
 from tests.conftest import OpenHarness
-from tests.harness import KEY, Harness
+from tests.harness import KEY, Harness, settings_for
 from tests.upstream.gateway.scripted_gateway import (
     TEST_TIMEOUT_S,
     Connection,
@@ -286,6 +287,31 @@ async def test_a_caller_that_never_reads_is_disconnected(
 
     assert line.code == "slow_client"
     writer.transport.abort()
+
+
+async def test_a_large_response_ends_when_its_key_is_replaced(harness: Harness, gateway: FakeGateway) -> None:
+    """It ends as a truncated response, so that no client takes it for complete."""
+    key_is_replaced = asyncio.Event()
+
+    async def script(_: Request, connection: Connection) -> None:
+        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
+        await key_is_replaced.wait()
+        connection.write(b"x" * (LARGE - LARGE // 2))
+        await connection.wait_until_drained()
+
+    gateway.large = script
+    reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
+    writer.write(RAW_REQUEST)
+    await reader.readuntil(b"\r\n\r\n")
+
+    harness.bridge.keys.replace(settings_for("https://127.0.0.1:1", Path("/nowhere"), IBKR_BRIDGE_KEY=f"new-{KEY}"))
+    key_is_replaced.set()
+
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+        await read_chunked(reader)
+    assert (await wait_for_log_line(harness)).code == "invalid_key"
+    await wait_until_free(harness)
+    writer.close()
 
 
 async def test_the_slot_of_a_caller_that_disconnects_is_free_when_the_gateway_has_finished(
