@@ -39,6 +39,16 @@ def save_json(path: Path | None, content: object, bus: Bus, what: str, otherwise
     return True
 
 
+def load_json(path: Path | None) -> object:
+    """The value in a file; None if there is no state directory, and if the file is missing or unreadable."""
+    if path is None:
+        return None
+    try:
+        return json.loads(load_text(path))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
 def load_text(path: Path) -> str:
     """The text of a file.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.events import Bus, Event, StateUnavailable
-from ibkr_bridge.state_file import check_private, check_writable, load_text, save_json, write_atomic
+from ibkr_bridge.state_file import check_private, check_writable, load_json, load_text, save_json, write_atomic
 
 
 def save(path: Path | None, value: object) -> tuple[bool, list[Event]]:
@@ -40,6 +40,24 @@ def test_saving_none_removes_the_file(tmp_path: Path) -> None:
     assert save(path, None) == (True, [])
     assert save(path, None) == (True, [])
     assert not path.exists()
+
+
+def test_a_saved_value_is_loaded_again(tmp_path: Path) -> None:
+    """Only the value counts, not how it was written."""
+    save(tmp_path / "a.json", {"a": [1, "b"]})
+
+    assert load_json(tmp_path / "a.json") == {"a": [1, "b"]}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_an_unreadable_file_has_no_value(tmp_path: Path, content: bytes | None) -> None:
+    """A missing file, one that was cut off, and one that is no text count as empty."""
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+
+    assert load_json(path) is None
+    assert load_json(None) is None
 
 
 def test_without_a_state_directory_nothing_is_saved_or_reported() -> None:

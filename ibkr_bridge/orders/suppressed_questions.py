@@ -14,7 +14,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object
 from ibkr_bridge.ibkr.catalogue import SUPPRESS, SUPPRESS_RESET, api_path
 from ibkr_bridge.orders.response import MESSAGE_ID
-from ibkr_bridge.state_file import load_text, save_json
+from ibkr_bridge.state_file import load_json, save_json
 
 MAX_MESSAGE_IDS = 51  # message ids that IBKR accepts in one call
 
@@ -33,12 +33,7 @@ class SuppressedQuestions:
 
     def load(self) -> None:
         """Read the file of an earlier run; an unreadable file counts as empty, and IBKR then asks."""
-        if self._path is None:
-            return
-        try:
-            self.ids = _message_ids(json.loads(load_text(self._path)))
-        except (OSError, ValueError, RecursionError):
-            return
+        self.ids = _message_ids(load_json(self._path))
 
     def observe(self, context: CallContext, response: Response) -> None:
         """Learn from a response which questions IBKR suppresses from now on."""

@@ -17,7 +17,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object
 from ibkr_bridge.ibkr.catalogue import SELECT_ACCOUNT, api_path
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.state_file import load_text, save_json
+from ibkr_bridge.state_file import load_json, save_json
 
 MAX_NUMBER_LENGTH = 40  # IBKR's own numbers have 8 to 12 characters, names of groups up to 32
 
@@ -39,12 +39,7 @@ class SelectedAccount:
 
     def load(self) -> None:
         """Read the file of an earlier run; an unreadable file counts as "nothing selected"."""
-        if self._path is None:
-            return
-        try:
-            self.number = _number(json.loads(load_text(self._path)))
-        except (OSError, ValueError, RecursionError):
-            return
+        self.number = _number(load_json(self._path))
 
     def observe(self, context: CallContext, response: Response) -> None:
         """Learn from a response of IBKR which account is selected from now on."""
