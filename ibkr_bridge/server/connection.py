@@ -249,7 +249,8 @@ class ClientConnection(RequestHandler):
         heads, is_body = self._request_count, self._latest_body is not None and not self._latest_body.is_eof()
         is_behind = self._waiter is None and (bool(self._messages) or not is_body)
         super().data_received(data)
-        if self._upgraded:
+        if self._upgraded:  # what follows is no HTTP
+            self._on_head()
             return
         if self._request_count > heads:
             self._latest_body = self._messages[-1][1]

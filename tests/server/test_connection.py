@@ -183,6 +183,25 @@ async def test_the_head_of_the_next_request_has_a_deadline_too(server: LimitedSe
     assert [type(event) for event in server.events_seen] == [events.RequestMalformed]
 
 
+@pytest.mark.parametrize("server", [(10, 0.05)], indirect=True)
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_a_websocket_outlives_the_deadline_of_its_head(server: LimitedServer, pieces: int) -> None:
+    """A connection that opens later and sends nothing is closed first; the websocket is still open then."""
+    upgrade = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    cut = len(upgrade) // pieces
+    reader, writer = await connect(server, upgrade[:cut])
+    writer.write(upgrade[cut:])
+    await asyncio.wait_for(server.entered.wait(), 5)
+    later = await connect(server)
+    await wait_until_closed(later[0])
+
+    server.may_answer.set()
+
+    assert (await asyncio.wait_for(reader.readuntil(b"served"), 5)).startswith(b"HTTP/1.1 200")
+    writer.close()
+    later[1].close()
+
+
 @pytest.mark.parametrize("server", [(3, 30.0)], indirect=True)
 async def test_at_the_limit_the_oldest_idle_connection_is_closed(server: LimitedServer) -> None:
     """/health remains reachable, however many connections are open."""
