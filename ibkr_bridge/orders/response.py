@@ -23,15 +23,29 @@ REPLY_ID_UNKNOWN = "reply id not found"
 UNCONFIRMED = "order not confirmed"
 NO_SESSION = ("no bridge", "init session first", "query /accounts first", "no session", "not authenticated")
 """IBKR's texts for a call without a session: it did not process the call."""
-MALFORMED = (*NO_SESSION, "bad request", "invalid")
-"""Texts of a status 500 that IBKR sends before it does anything, for malformed tickets for example."""
+MALFORMED = re.compile(
+    r"\s*(bad request\b.*|invalid(?! response| reply| answer| state)( \w+){1,3}\W*)", re.IGNORECASE | re.DOTALL
+)
+"""Whole texts of a status 500 that IBKR sends before it does anything, for malformed tickets for example."""
+NOT_PROCESSED_STATUSES = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT, 499}
+"""Statuses that say that the call itself was wrong. 408 and 499 say only that somebody stopped waiting."""
+NO_SUCH_ORDER = re.compile(
+    r"\W*(no such order|(the )?order( ?id)?( ?#?[\w.-]*\d[\w.-]*)? (is |was |has been |is already |was already )?"
+    r"(not found|does not exist|doesn.?t exist|cancell?ed|expired|inactive|not active))\W*",
+    re.IGNORECASE,
+)
+"""Whole texts that say of an order that it is over or not there. A placement is refused by these alone: in a longer
+text the words may concern another part of IBKR's system, while the order exists.
+"""
 ORDER_GONE = re.compile(
     r"\bno such order\b|\border\w*\b.*\b(not found|not exist|doesn.?t exist|cancell?ed|expired|inactive|not active)\b"
     r"|\b(cannot|can.?t|can not|unable to) (be )?(cancel|modif)|\btoo late to (cancel|modif)"
     r"|\bnot (cancell?able|modifiable)\b",
     re.IGNORECASE | re.DOTALL,
 )
-"""IBKR's texts for an order that is over or that it does not have: it did nothing, whatever the status."""
+"""IBKR's texts for an order that is over or that it does not have. They count only as the answer to a cancel or a
+change, whatever its status: IBKR did nothing.
+"""
 ORDER_EXECUTED = re.compile(r"\border\w*\b.*\b(filled|executed|completed)\b", re.IGNORECASE | re.DOTALL)
 """IBKR's texts for an order that was executed. They count only as the answer to a cancel or a change. About a placement
 they could mean that it was carried out.
@@ -83,8 +97,8 @@ def interpret_placement(status: int, body: bytes) -> OrderOutcome:
 
 def interpret_modification(status: int, body: bytes) -> OrderOutcome:
     """Interpret the response to a modification: as that to a placement, but the order may be over."""
-    if status != HTTPStatus.OK and (gone := _as_executed(parse_json(body))):
-        return gone
+    if status != HTTPStatus.OK and (refusal := _as_over(parse_json(body))):
+        return refusal
     return interpret_placement(status, body)
 
 
@@ -102,7 +116,7 @@ def interpret_cancel(status: int, body: bytes) -> OrderOutcome:
     """
     parsed = parse_json(body)
     if status != HTTPStatus.OK:
-        return _as_executed(parsed) or _as_error_status(status, parsed)
+        return _as_over(parsed) or _as_error_status(status, parsed)
     parts = [part for part in (parsed if isinstance(parsed, list) else [parsed]) if isinstance(part, dict)]
     refusal = _as_embedded_error(parts)
     if refusal is not None:
@@ -168,17 +182,22 @@ def _as_turned_down(text: str) -> OrderOutcome:
 
 def _as_error_status(status: int, parsed: object) -> OrderOutcome:
     """Another status than 200. A failing server may have passed the order on before it failed."""
-    error_text = _error_text(parsed) or f"IBKR answered {status}"
-    is_malformed = status == HTTPStatus.INTERNAL_SERVER_ERROR and any(word in error_text.lower() for word in MALFORMED)
-    if 400 <= status < 500 or is_malformed or ORDER_GONE.search(_error_text(parsed)):
+    text = _error_text(parsed)
+    error_text = text or f"IBKR answered {status}"
+    is_malformed = status == HTTPStatus.INTERNAL_SERVER_ERROR and _is_malformed(text)
+    if status in NOT_PROCESSED_STATUSES or is_malformed or NO_SUCH_ORDER.fullmatch(text):
         return _as_turned_down(error_text)
     return OrderOutcome(OrderEvent.LOST, error=error_text[:MAX_ERROR_LENGTH])
 
 
-def _as_executed(parsed: object) -> OrderOutcome | None:
-    """A refusal because the order was carried out already; None if the words say nothing of that."""
+def _is_malformed(text: str) -> bool:
+    return MALFORMED.fullmatch(text) is not None or any(phrase in text.lower() for phrase in NO_SESSION)
+
+
+def _as_over(parsed: object) -> OrderOutcome | None:
+    """A refusal because the order is over, or was carried out already; None if the words say nothing of that."""
     text = _error_text(parsed)
-    return _as_turned_down(text) if ORDER_EXECUTED.search(text) else None
+    return _as_turned_down(text) if ORDER_GONE.search(text) or ORDER_EXECUTED.search(text) else None
 
 
 def _error_text(parsed: object) -> str:

@@ -170,9 +170,7 @@ def test_a_call_without_a_session_may_be_sent_again(body: bytes, may_be_sent_aga
         "Order has been cancelled",
         "Order #5 is expired",
         "order is not active",
-        "Cannot cancel order in its state",
-        "Can't modify: order inactive",
-        "Too late to cancel",
+        "Order ID 1234 was not found.",
     ],
 )
 def test_an_order_that_is_over_or_missing_is_a_refusal_at_any_status(status: int, text: str) -> None:
@@ -181,6 +179,56 @@ def test_an_order_that_is_over_or_missing_is_a_refusal_at_any_status(status: int
 
     for interpret in (interpret_placement, interpret_modification, interpret_cancel):
         assert interpret(status, body).event in (OrderEvent.TURNED_DOWN, OrderEvent.DROPPED)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cannot cancel order in its state",
+        "Can't modify: order inactive",
+        "Too late to cancel",
+        "Order routing: upstream call cancelled",
+        "order request expired while waiting for the order system",
+        "order gateway not active, try again",
+        "Order service: session not found",
+        "The order was sent, its account was not found",
+    ],
+)
+def test_words_about_other_things_do_not_refuse_a_placement(status: int, text: str) -> None:
+    """The order may exist, and a caller that reads "rejected" places it again."""
+    body = json.dumps({"error": text}).encode()
+
+    assert interpret_placement(status, body).event is OrderEvent.LOST
+    for interpret in (interpret_modification, interpret_cancel):
+        assert interpret(status, body).event is OrderEvent.TURNED_DOWN
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (500, "invalid response from the order system"),
+        (500, "invalid response"),
+        (500, "The upstream call was a bad request"),
+        (500, "Internal error: invalid state of the order"),
+        (408, "timeout"),
+        (408, "Bad Request: invalid account"),
+        (499, "client closed"),
+    ],
+)
+def test_a_failure_after_the_call_was_read_leaves_the_outcome_unknown(status: int, text: str) -> None:
+    """Only a text that is about the ticket itself, as a whole, shows that IBKR did nothing."""
+    body = json.dumps({"error": text}).encode()
+
+    assert interpret_placement(status, body).event is OrderEvent.LOST
+
+
+@pytest.mark.parametrize(
+    "text", ["Invalid currency", "invalid order price", "Bad Request: invalid account", "no bridge"]
+)
+def test_a_malformed_ticket_is_a_refusal_with_status_500(text: str) -> None:
+    """IBKR read the ticket and did nothing."""
+    assert interpret_placement(500, json.dumps({"error": text}).encode()).event is OrderEvent.TURNED_DOWN
 
 
 @pytest.mark.parametrize("text", ["Order already filled", "order was executed", "Order 5 is completed"])
