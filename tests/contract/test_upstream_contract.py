@@ -14,7 +14,7 @@ from ibkr_bridge.ibkr.endpoint import Composition, Prerequisite
 from tests.contract.upstreams import BEGINNING, REST, SCENES, Act, Scene
 from tests.harness import with_timeout
 
-SHORT = 0.05  # seconds of patience for a silence that is meant
+SHORT = 0.5  # seconds of a silence that is meant; a busy machine connects by TLS meanwhile
 READ = Call("GET", "/v1/api/read")
 CHANGE = Call("POST", "/v1/api/change", body=b"{}", is_change=True)
 
