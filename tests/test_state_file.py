@@ -105,7 +105,7 @@ def test_checking_a_directory_leaves_no_file_in_it(tmp_path: Path) -> None:
 
 
 def test_a_link_is_neither_read_nor_written_through(tmp_path: Path) -> None:
-    """Whoever could plant one would choose what is read or overwritten."""
+    """A user who creates such a link would choose which file is read or overwritten."""
     mine = tmp_path / "mine"
     mine.write_text("mine")
     path = tmp_path / "a.json"

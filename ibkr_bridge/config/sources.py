@@ -54,11 +54,11 @@ def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
 def _distrust(path: Path, status: os.stat_result) -> str | None:
     """Why a `.env` file is not trusted. A link counts with its target: its author chose the target."""
     link = path.lstat()
-    is_strangers_link = stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid())
+    is_link_of_other_user = stat.S_ISLNK(link.st_mode) and link.st_uid not in (0, os.geteuid())
     is_beside_program = path.parent == PROJECT_ROOT != Path.cwd()
     if is_beside_program and status.st_uid == Path(__file__).stat().st_uid:
         return None  # the owner of the program can change the program too
-    return "is a link of another user" if is_strangers_link else distrust(status)
+    return "is a link of another user" if is_link_of_other_user else distrust(status)
 
 
 def _first_line_of(binding: Binding) -> int:

@@ -1,4 +1,4 @@
-"""Time in the simulator; whoever starts it chooses how fast time runs.
+"""Time in the simulator, at the speed that its user chooses.
 
 The simulator reads time from the clock it was given and never from the machine. So a day of keep-alives can pass in a
 test without waiting, and a demonstration can run ten times as fast as real time.

@@ -32,7 +32,7 @@ def test_reduced_shares_end_at_three_quarters(reduced: int, full: int, has_reduc
 
 @given(st.integers(1, 300), st.lists(st.booleans(), max_size=400))
 def test_no_order_of_callers_takes_the_last_quarter_from_the_full_key(capacity: int, callers: list[bool]) -> None:
-    """Whoever comes first: those with a reduced share never hold more than three quarters."""
+    """In any order of callers, those with a reduced share never hold more than three quarters."""
     holders: list[bool] = []
     for caller in callers:
         if has_room(capacity, holders, has_reduced_share=caller):

@@ -142,7 +142,7 @@ def test_a_terminal_gets_no_control_character_of_a_page(place: Place) -> None:
 
 
 def test_the_words_of_a_refusal_have_no_control_character(place: Place) -> None:
-    """They come from the other side, whoever that is."""
+    """The texts come from another program, which need not be the bridge."""
     body = json.dumps({"code": "busy", "detail": "no\x1b[2J\nforged", "hint": "wait\x9b"}).encode()
     with scripted_server(response("503 Service Unavailable", body, "Content-Type: application/problem+json")) as server:
         result = place.run("call", "GET", "/portfolio/accounts", IBKR_BRIDGE_URL=server.url, IBKR_BRIDGE_KEY=KEY)

@@ -123,7 +123,7 @@ def test_an_unchanged_journal_is_verified(tmp_path: Path) -> None:
     ],
 )
 def test_a_change_of_the_journal_is_found(place: Place, tmp_path: Path, change: str, flaw: str) -> None:
-    """Although whoever changed the file also dropped its triggers."""
+    """The change is found even if the triggers of the file were dropped too."""
     path = tmp_path / "main.orders.db"
     write_journal(path, "a", "b")
     with closing(sqlite3.connect(path, isolation_level=None)) as file:

@@ -196,7 +196,7 @@ async def test_a_question_that_is_over_is_not_confirmed(exchange_setup: Exchange
 
 
 async def test_an_order_that_was_sent_is_not_sent_again(exchange_setup: ExchangeSetup) -> None:
-    """Whoever asks for it: a record is sent once."""
+    """A record is sent once, whichever part of the code sends it."""
     await exchange_setup.run()
 
     with pytest.raises(ReplyNotFound):

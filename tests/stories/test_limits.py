@@ -271,7 +271,7 @@ async def test_a_second_429_is_the_penalty_box_and_cancels_are_still_sent(
 async def test_ghost_calls_in_all_slots_do_not_stop_a_gateway_that_answers(
     open_bridge: OpenBridge, sim: Simulator
 ) -> None:
-    """Checks are answered, so there is a free slot: calls are let in one at a time, and each answer frees another."""
+    """Checks are answered, so there is a free slot: one call at a time is admitted, and each answer frees a slot."""
     harness = await open_bridge(UNLIMITED)
     for target in (META, SUMMARY, "/portfolio/accounts", ORDER.target):
         sim.faults.add("silence", path=target, times=1)

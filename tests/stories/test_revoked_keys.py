@@ -123,7 +123,7 @@ async def test_a_byte_identical_read_of_a_replaced_key_is_not_answered_from_the_
 async def test_a_change_that_waits_for_the_session_is_not_sent_after_a_rotation(
     bridge: Harness, sim: Simulator
 ) -> None:
-    """It is no order, and obeys the same rule."""
+    """The rule applies to every change, not only to orders."""
     sim.faults.add("status", path="/ssodh/init", status=500)
     sim.lose_brokerage()
     bridge.bridge.profile.keeper.request_check()

@@ -120,8 +120,8 @@ def test_a_child_waits_until_its_parent_has_filled_and_then_one_of_two_fills(boo
 def test_with_a_parent_its_children_are_cancelled(book: Book) -> None:
     """Other orders stay."""
     parent = book.add(replace(RESTING, coid="parent"))
-    child, stranger = book.add(replace(MARKET, parent="parent")), book.add(RESTING)
+    child, unrelated = book.add(replace(MARKET, parent="parent")), book.add(RESTING)
 
     book.cancel([parent.number], 1.0)
 
-    assert [state(book, each) for each in (parent, child, stranger)] == ["Cancelled", "Cancelled", "Submitted"]
+    assert [state(book, each) for each in (parent, child, unrelated)] == ["Cancelled", "Cancelled", "Submitted"]

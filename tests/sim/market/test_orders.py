@@ -316,7 +316,7 @@ async def test_a_bracket_is_placed_completely_or_not_at_all(sim: Simulator, wire
 
     question = await place(wire, parent, child | {"quantity": 600})
     unreadable = await wire.call("POST", PLACE, {"orders": [parent, child | {"side": "sell"}]})
-    orphan = await place(wire, parent, child | {"parentId": "stranger"})
+    orphan = await place(wire, parent, child | {"parentId": "unknown"})
     nothing = await live(wire)
     placed = await place(wire, parent, child)
 

@@ -72,7 +72,7 @@ async def test_a_cookie_for_another_domain_is_ignored(path: Path) -> None:
 
 
 async def test_cookies_survive_a_restart_in_a_private_file(path: Path) -> None:
-    """IBKR's session depends on them, and whoever has them has the session."""
+    """IBKR's session depends on the cookies, and they are enough to use it."""
     cookies = new_store(path)
     set_cookie(cookies, "secret-session-value")
     cookies.save()

@@ -102,7 +102,7 @@ def begin_quote(context: FeedContext, request: FeedRequest, now: float) -> Quote
 
 
 def release_line(context: FeedContext, request: FeedRequest) -> None:
-    """Release the market data line of a contract, whoever opened it, unless a socket still streams it."""
+    """Release the market data line of a contract, unless a socket still streams it. Any caller may have opened it."""
     instrument, session = find_instrument(context, request.target.partition("@")[0]), context.world.sessions.brokerage
     streamed = {feed.instrument for feed in context.feeds() if isinstance(feed, Quote)}
     if instrument is not None and session is not None and instrument not in streamed:
