@@ -64,10 +64,13 @@ class CachedReads:
 
     Args:
         clock: the time by which responses age.
+        is_overtaken: whether a call that was sent at this time has waited for seconds although a later one was answered
+            promptly.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, is_overtaken: Callable[[float], bool] = lambda _: False) -> None:
         self._clock = clock
+        self._is_overtaken = is_overtaken
         self.cache = ResponseCache()
         self.single_flight = SingleFlight(clock)
 
@@ -141,7 +144,7 @@ class CachedReads:
         if entry is not None:
             return ReadResult(entry.response, "cache", now - entry.sent_at)
         shared_call = self.single_flight.find_joinable(key, max_wait_s=options.max_wait_s, unsent=options.max_age == 0)
-        if shared_call is not None:
+        if shared_call is not None and not self._hangs(shared_call, endpoint):
             return await self._join(shared_call, options, fetch)
         shared_call = self.single_flight.start(
             key,
@@ -157,6 +160,10 @@ class CachedReads:
             shared_call.leader_gone = True
             shared_call.discard_result()  # it may have come in this very step, and no caller waits for it
             raise
+
+    def _hangs(self, shared_call: SharedCall, endpoint: Endpoint) -> bool:
+        """Whether a shared call will probably never be answered; IBKR takes long for some endpoints anyway."""
+        return shared_call.is_sent and endpoint.timeout_s is None and self._is_overtaken(shared_call.sent_at)
 
     async def _join(self, shared_call: SharedCall, options: ReadOptions, fetch: Fetch) -> ReadResult:
         response = await self.single_flight.join(shared_call, options.is_connected, options.max_wait_s)

@@ -15,7 +15,9 @@ from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
-from ibkr_bridge.limits.admission_queue import PROMPT_S, RETRY_AFTER_S, AdmissionQueue, Limits, QueuedCall
+from ibkr_bridge.limits.admission_queue import RETRY_AFTER_S, AdmissionQueue, Limits
+from ibkr_bridge.limits.queued_call import QueuedCall
+from ibkr_bridge.limits.unanswered_calls import PROMPT_S
 
 TOLERANCE = 1.05  # 5 % tolerance, so that a 5 s wait still fits a 1-per-5-s limit
 OnEstimate = Callable[[float], None]
@@ -91,7 +93,7 @@ class Permit:
 
     def on_answered(self) -> None:
         """Its response has come."""
-        self._admission.on_answer(self._queued_call.sent_at)
+        self._admission.on_call_answered(self._queued_call)
 
     def readmit(self) -> bool:
         """Whether the call may be sent once more now; if so, it is counted twice."""
@@ -235,6 +237,15 @@ class AdmissionController:
         """See `Permit`."""
         self._queue.on_given_up(queued_call)
         self._admit_waiting()
+
+    def on_call_answered(self, queued_call: QueuedCall) -> None:
+        """See `Permit.on_answered`."""
+        self._queue.on_answer(queued_call, self._clock.now())
+        self.on_answer(queued_call.sent_at)
+
+    def is_overtaken(self, sent_at: float) -> bool:
+        """Whether a call that was sent then has waited for seconds although a later one was answered promptly."""
+        return self._queue.is_overtaken(sent_at, self._clock.now())
 
     def on_answer(self, sent_at: float | None) -> None:
         """A call was answered; if promptly, it shows that the Gateway has a free slot."""

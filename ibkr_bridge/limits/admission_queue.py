@@ -1,10 +1,10 @@
 """The admission queue: which call is next, and how long it waits. Pure; the time is passed in.
 
 Three things must be free at once: a slot in the Gateway, room in the windows of all calls and of this priority, and
-room in the window of the call's endpoint. A ghost call keeps its slot here, as it may keep one in the Gateway, until
-answers to other calls show that it does not (`on_prompt_answer`). Among the calls that could go, the higher priority
-goes first; calls of one key keep their order, and keys alternate. The window of each priority leaves a part of the
-limit to the others: no order waits for reads to leave their window, and orders never stop the reads completely.
+room in the window of the call's endpoint. An unanswered call keeps its slot here, as it may keep one in the Gateway,
+until answers to other calls show that it does not (`on_prompt_answer`). Among the calls that could go, the higher
+priority goes first; calls of one key keep their order, and keys alternate. The window of each priority leaves a part of
+the limit to the others: no order waits for reads to leave their window, and orders never stop the reads completely.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ibkr_bridge.calls.shares import has_room
 from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
+from ibkr_bridge.limits.queued_call import QueuedCall
 from ibkr_bridge.limits.sliding_window import SlidingWindow, WindowForecast
+from ibkr_bridge.limits.unanswered_calls import UnansweredCalls
 
 RETRY_AFTER_S = 1.0  # seconds
 UNLIMITED_SLOTS = 1000  # for an upstream that has no limit of its own
-PROMPT_S = 2.0
-"""Seconds within which an answer shows that the Gateway had a free slot for the call. A healthy one takes 0.1 s."""
 SMOOTHING = 0.3  # weight of the latest call in the mean duration
 
 
@@ -50,41 +50,13 @@ class Limits:
         return cls(slots, traits.slots_for_orders, traits.total, traits.by_priority, traits.limit)
 
 
-@dataclass(eq=False)
-class QueuedCall:
-    """One call that waits, or is inside."""
-
-    endpoint: Endpoint
-    priority: Priority
-    key_label: str
-    is_connected: Callable[[], bool] = lambda: True
-    """Whether its caller still waits."""
-    has_reduced_share: bool = False
-    """Whether its caller takes a place in the queue only within the reduced share."""
-    needs_slot: bool = True
-    """Whether it waits for a slot. A cancel does not: it is tried in any case."""
-    holds_slot: bool = False
-    sent_at: float | None = None
-    """When its first byte left."""
-    window_entries: int = 0
-    """How often it is counted in its windows: once, and once more if it had to be sent again."""
-    open_entries: int = 0
-    """How many of these have not ended yet."""
-    admitted_at: float = 0.0
-    """When it was admitted."""
-    windows: tuple[SlidingWindow, ...] | None = None
-    """The windows in which it is counted, once they have been looked up."""
-
-
 class AdmissionQueue:
     """The queue of one Gateway."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._taken = 0
-        self._ghosts: list[QueuedCall] = []
-        """Calls that were given up and are still counted here, the oldest first."""
-        self._is_answering = True
+        self._unanswered = UnansweredCalls(limits.slots - limits.slots_for_orders)
         self._queues: dict[Priority, dict[str, deque[QueuedCall]]] = {each: {} for each in Priority}
         self._total = SlidingWindow(limits.total) if limits.total else None
         self._shares = {each: SlidingWindow(limit) for each, limit in limits.by_priority.items()}
@@ -122,7 +94,7 @@ class AdmissionQueue:
 
     def try_admit(self, queued_call: QueuedCall, now: float) -> bool:
         """Admit a call at once if no other waits and everything is free. Returns whether it was admitted."""
-        if any(self._queues.values()) or not self._has_slot(queued_call):
+        if any(self._queues.values()) or not self._has_slot(queued_call, now):
             return False
         if not self._windows_have_room(queued_call, now):
             return False
@@ -141,8 +113,8 @@ class AdmissionQueue:
 
     def admit_next(self, now: float) -> QueuedCall | None:
         """Admit and return the next call; call this until it returns None."""
-        if self._total and not self._total.has_room(now):
-            return None
+        if self._total and self._unanswered.is_answering and not self._total.has_room(now):
+            return None  # at once, as many may wait
         for queued_call in self._admissible_in_order(now):
             self.remove(queued_call)
             self._rotate_key(queued_call)
@@ -159,9 +131,8 @@ class AdmissionQueue:
 
     def release(self, queued_call: QueuedCall, now: float, *, sent: bool) -> None:
         """The Gateway no longer works on a call."""
-        if queued_call in self._ghosts:
-            self._ghosts.remove(queued_call)
-        elif sent:
+        self._unanswered.remove(queued_call)
+        if sent and not queued_call.is_given_up:
             self._mean_service_s += SMOOTHING * (now - queued_call.admitted_at - self._mean_service_s)
         self._free_slot(queued_call)
         self.on_answered(queued_call, now, sent=sent)
@@ -170,25 +141,32 @@ class AdmissionQueue:
 
     def on_given_up(self, queued_call: QueuedCall) -> None:
         """A call passed its deadline: it may occupy its slot in the Gateway until it is released."""
-        self._ghosts.append(queued_call)
+        self._unanswered.on_given_up(queued_call)
 
     def on_silence(self) -> None:
         """A check of the session was not answered: nothing shows any more that the Gateway has a free slot."""
-        self._is_answering = False
+        self._unanswered.is_answering = False
+
+    def on_answer(self, queued_call: QueuedCall, now: float) -> None:
+        """A call was answered, however late: its endpoint works."""
+        self._unanswered.on_answer(queued_call, now)
 
     def on_prompt_answer(self, sent_at: float, now: float) -> None:
-        """Another call was answered promptly, which shows two things about the ghost calls that were sent before it.
+        """A call was answered promptly, which shows two things about the unanswered calls that were sent before it.
 
-        The Gateway had a free slot: one ghost call gives its own back. (If IBKR refuses or resets a connection, the
-        Gateway frees the slot at once and never answers.) And the Gateway's queue is first in, first out, so no ghost
-        call is still in it: what IBKR has received it has counted by now, and the windows end accordingly.
+        The Gateway had a free slot: one of them gives its own back. (If IBKR refuses or resets a connection, the
+        Gateway frees the slot at once and never answers.) And the Gateway's queue is first in, first out, so none of
+        them is still in it: what IBKR has received it has counted by now, and the windows end accordingly.
         """
-        self._is_answering = True
-        earlier = [ghost for ghost in self._ghosts if ghost.sent_at is not None and ghost.sent_at < sent_at]
-        for ghost in earlier:
-            self.on_answered(ghost, now)
-        if held := next((ghost for ghost in earlier if ghost.holds_slot), None):
+        earlier = self._unanswered.on_prompt_answer(sent_at, now)
+        for unanswered in earlier:
+            self.on_answered(unanswered, now)
+        if held := next((each for each in earlier if each.holds_slot), None):
             self._free_slot(held)
+
+    def is_overtaken(self, sent_at: float, now: float) -> bool:
+        """See `UnansweredCalls`."""
+        return self._unanswered.is_overtaken(sent_at, now)
 
     def admit_out_of_band(self, endpoint: Endpoint, now: float) -> QueuedCall | None:
         """Count a call that needs no slot and does not wait. None if the endpoint's window is full."""
@@ -213,8 +191,10 @@ class AdmissionQueue:
 
     def next_change_at(self, now: float) -> float | None:
         """When a call may be admitted without a response; None if none waits, or a response is needed first."""
-        queues = (queue for keys in self._queues.values() for queue in keys.values())
-        times = [self._earliest_start(queued_call, now) for queue in queues for queued_call in queue]
+        waiting = [each for keys in self._queues.values() for queue in keys.values() for each in queue]
+        if not waiting:
+            return None
+        times = [self._unanswered.next_late_at(now), *(self._earliest_start(each, now) for each in waiting)]
         return min((at for at in times if at is not None and at > now), default=None)
 
     def estimate_wait(self, queued_call: QueuedCall, now: float) -> float:
@@ -251,22 +231,29 @@ class AdmissionQueue:
         """The calls that could be admitted now, in order."""
         for priority, keys in self._queues.items():
             share = self._shares.get(priority)
-            if share and not share.has_room(now):
+            if share and self._unanswered.is_answering and not share.has_room(now):
                 continue
             for queue in list(keys.values()):
                 yield from (
                     queued_call
                     for queued_call in list(queue)
-                    if self._has_slot(queued_call)
-                    and self._endpoint_has_room(queued_call, now)
+                    if self._has_slot(queued_call, now)
+                    and self._windows_have_room(queued_call, now)
                     and queued_call.is_connected()
                 )
 
-    def _has_slot(self, queued_call: QueuedCall) -> bool:
-        """Whether there is a slot; while the Gateway answers, one call at a time is admitted beside ghost calls."""
-        if not queued_call.needs_slot or self._taken < self._slots_for(queued_call.priority):
+    def _has_slot(self, queued_call: QueuedCall, now: float) -> bool:
+        """Whether there is a slot. While the Gateway answers, one call at a time is admitted although unanswered calls
+        hold the slots.
+        """
+        if not queued_call.needs_slot:
             return True
-        return self._is_answering and self._taken == sum(ghost.holds_slot for ghost in self._ghosts)
+        if queued_call.priority is not Priority.ORDERS and not self._unanswered.may_enter(queued_call, now):
+            return False
+        if self._taken < self._slots_for(queued_call.priority):
+            return True
+        held = sum(each.holds_slot for each in self._unanswered.unanswered(now))
+        return self._unanswered.is_answering and self._taken == held
 
     def _free_slot(self, queued_call: QueuedCall) -> None:
         self._taken -= queued_call.holds_slot
@@ -276,7 +263,11 @@ class AdmissionQueue:
         return self._limits.slots - (0 if priority is Priority.ORDERS else self._limits.slots_for_orders)
 
     def _windows_have_room(self, queued_call: QueuedCall, now: float) -> bool:
-        return all(window.has_room(now) for window in self._windows(queued_call))
+        """Whether every window has a place. While the Gateway is silent, a cancel does not wait for the places of calls
+        that it does not answer.
+        """
+        is_urgent = not queued_call.needs_slot and not self._unanswered.is_answering
+        return all(window.has_room(now, answered_only=is_urgent) for window in self._windows(queued_call))
 
     def _endpoint_has_room(self, queued_call: QueuedCall, now: float) -> bool:
         window = self._endpoint_window(queued_call.endpoint)
@@ -302,6 +293,7 @@ class AdmissionQueue:
         queued_call.holds_slot = queued_call.needs_slot
         self._taken += queued_call.holds_slot
         queued_call.admitted_at = now
+        self._unanswered.add(queued_call)
         self._enter_windows(queued_call)
 
     def _enter_windows(self, queued_call: QueuedCall) -> None:

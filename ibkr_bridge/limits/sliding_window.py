@@ -35,9 +35,9 @@ class SlidingWindow:
             self._leaving.popleft()
         return self._inside + len(self._leaving)
 
-    def has_room(self, now: float) -> bool:
-        """Whether a call may start now."""
-        return self.used(now) < self._calls
+    def has_room(self, now: float, *, answered_only: bool = False) -> bool:
+        """Whether a call may start now, if only calls that have been answered count, or if all do."""
+        return self.used(now) - (self._inside if answered_only else 0) < self._calls
 
     def begin_call(self) -> None:
         """Count a call that starts."""

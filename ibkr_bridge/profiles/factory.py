@@ -103,7 +103,7 @@ def build_profile(
     penalty_box = PenaltyBox(file("penalty"), bus, clock.utc, upstream.traits)
     persistent_windows = PersistentWindows(file("paces"), bus, clock.utc, upstream.traits)
     admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits)
-    cached_reads = options.cached_reads(clock)
+    cached_reads = options.cached_reads(clock, admission.is_overtaken)
     suppressed_questions = SuppressedQuestions(file("suppressed"), bus)
     selected_account = SelectedAccount(file("selected_account"), bus)
     keeper = Keeper(

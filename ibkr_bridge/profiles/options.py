@@ -17,7 +17,7 @@ class ProfileOptions:
 
     limits: Limits | None = None
     """None means those of the upstream."""
-    cached_reads: Callable[[Clock], CachedReads] = CachedReads
+    cached_reads: Callable[[Clock, Callable[[float], bool]], CachedReads] = CachedReads
     """Makes the stage that caches reads."""
     reconcile_schedule: ReconcileSchedule = field(default_factory=ReconcileSchedule)
     """When the bridge searches for orders whose response was lost."""

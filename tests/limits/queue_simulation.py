@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
-from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, QueuedCall
+from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits
+from ibkr_bridge.limits.queued_call import QueuedCall
 
 
 @dataclass(frozen=True)

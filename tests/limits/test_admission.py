@@ -332,3 +332,45 @@ async def test_a_prompt_answer_ends_the_limits_of_earlier_ghost_calls(clock: Man
     permit.release()  # the late end of the ghost call is not counted a second time
 
     assert admission.slots_taken == 0
+
+
+async def test_a_cancel_does_not_wait_for_calls_that_a_silent_gateway_does_not_answer(clock: ManualClock) -> None:
+    """They fill the windows until they are answered. While the Gateway answers, its limits hold for a cancel too."""
+    admission = AdmissionController(replace(USUAL, slots=20, slots_for_orders=0, by_priority={}), clock)
+    for _ in range(USUAL.total.calls if USUAL.total else 0):
+        (await acquire(admission)).mark_sent()
+    clock.advance(30.0)
+    with pytest.raises(RateLimited):
+        await admission.acquire(PLAIN, ORDERS, "app", 0.0, needs_slot=False)
+    admission.on_silence()
+
+    cancels = [await admission.acquire(PLAIN, ORDERS, "app", 0.0, needs_slot=False) for _ in range(20)]
+
+    assert len(cancels) == 20
+    with pytest.raises(RateLimited):
+        await acquire(admission, ORDERS, max_wait_s=0.0)
+
+
+async def test_an_endpoint_that_hangs_leaves_a_slot_to_the_others(clock: ManualClock) -> None:
+    """One caller requests it again and again. Before, each answer to another call let in one more of its calls."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    polls, others = [], 0
+    for _ in range(60):
+        polls.append(asyncio.create_task(acquire(admission, max_wait_s=600.0)))
+        other = await admission.acquire(ORDERS_LIST, ORDERS, "app", 60.0)
+        other.mark_sent()
+        clock.advance(0.1)
+        other.on_answered()
+        other.release()
+        others += 1
+        for poll in polls:
+            if poll.done() and not poll.result().is_sent:
+                poll.result().mark_sent()
+        clock.advance(5.1)
+        await run_ready_tasks()
+
+    assert sum(poll.done() for poll in polls) == 4
+    assert others == 60
+    for poll in polls:
+        poll.cancel()
+    await asyncio.gather(*polls, return_exceptions=True)

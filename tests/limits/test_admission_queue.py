@@ -12,7 +12,8 @@ from bench.counting import busiest
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.catalogue import CATALOGUE, match
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
-from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits, QueuedCall
+from ibkr_bridge.limits.admission_queue import AdmissionQueue, Limits
+from ibkr_bridge.limits.queued_call import QueuedCall
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.limits.queue_simulation import Arrival, seen_by_endpoint, simulate
 

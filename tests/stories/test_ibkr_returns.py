@@ -81,3 +81,50 @@ async def test_service_is_back_with_ibkr(sim: MarketStage, tmp_path: Path, outag
         print(f"{outage.__name__}: all of it done {loop.time() - returned_at[0]:.1f} s after IBKR's return")
 
     assert [reply.status for reply in (*reads, order, cancel)] == [200] * 6
+
+
+async def test_a_short_outage_ends_for_callers_before_the_calls_it_lost_time_out(
+    sim: MarketStage, tmp_path: Path
+) -> None:
+    """The lost reads hold all slots of the reads for the whole timeout, and an identical read must not join one."""
+    async with Harness(settings_for(sim.url, tmp_path, IBKR_GATEWAY_TIMEOUT="10")) as harness:
+        await harness.wait_until(SessionState.READY)
+        lost_paths = READS[:2] + READS[3:]
+        sim.faults.add("reset", path="/portfolio/", times=len(lost_paths))
+        lost = [asyncio.create_task(harness.get(path)) for path in lost_paths]
+        async with asyncio.timeout(30.0):
+            while sim.faults.describe_active():
+                await asyncio.sleep(0.01)  # until each of them was reset
+            admission = harness.bridge.profile.admission
+            lost_at = admission.now()
+            while not admission.is_overtaken(lost_at):
+                assert (await harness.get("/iserver/accounts", headers={"X-Bridge-Max-Age": "0"})).status == 200
+                await asyncio.sleep(0.2)  # a caller's own pause
+            reads = [await repeat_until_200(lambda path=path: harness.get(path)) for path in READS]  # type: ignore[misc]
+            order = await repeat_until_200(lambda: harness.post(ORDER.target, ORDER.body))
+        still_lost = [task for task in lost if not task.done()]
+        for task in lost:
+            task.cancel()
+        await asyncio.gather(*lost, return_exceptions=True)
+
+    assert [reply.status for reply in (*reads, order)] == [200] * 5
+    assert still_lost == lost
+
+
+async def test_an_endpoint_that_hangs_stops_neither_orders_nor_other_reads(sim: MarketStage, tmp_path: Path) -> None:
+    """Its calls really hold slots. Were one more of them let in for each answer to others, all five would be held."""
+    async with Harness(settings_for(sim.url, tmp_path, IBKR_GATEWAY_TIMEOUT="2")) as harness:
+        await harness.wait_until(SessionState.READY)
+        sim.faults.add("silence", path="/iserver/contract/")
+        hanging, statuses = list[asyncio.Task[Reply]](), set[int]()
+        async with asyncio.timeout(60.0):
+            for number in range(8):
+                hanging += [asyncio.create_task(harness.get(f"/iserver/contract/{number}/info")) for _ in range(2)]
+                order = await harness.post(ORDER.target, Placement(quantity=number + 1, extra=ORDER.extra).body)
+                read = await repeat_until_200(lambda: harness.get(READS[1]))
+                statuses |= {order.status, read.status}
+                await asyncio.sleep(0.5)  # the pause of a caller that polls
+            await asyncio.gather(*hanging)
+
+    assert statuses == {200}
+    assert len(sim.gateway_calls("/iserver/contract/")) == 4

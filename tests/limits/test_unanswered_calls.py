@@ -1,0 +1,118 @@
+"""Calls that are not answered: which they are, and what they mean for further calls of the same endpoint."""
+
+from __future__ import annotations
+
+import pytest
+
+from ibkr_bridge.ibkr.catalogue import match
+from ibkr_bridge.ibkr.endpoint import Priority
+from ibkr_bridge.limits.queued_call import QueuedCall
+from ibkr_bridge.limits.unanswered_calls import UnansweredCalls
+
+HANGING = match("GET", ("portfolio", "DU1", "meta"))
+OTHER = match("GET", ("portfolio", "accounts"))
+SLOW = match("GET", ("iserver", "scanner", "params"))
+
+
+def call_of(endpoint: object = HANGING, at: float = 0.0) -> QueuedCall:
+    """A call that was admitted and sent at this time."""
+    queued_call = QueuedCall(endpoint, Priority.READS, "app")  # type: ignore[arg-type]  # the rows above
+    queued_call.admitted_at = queued_call.sent_at = at
+    return queued_call
+
+
+def calls_inside(*inside: QueuedCall) -> UnansweredCalls:
+    """These calls inside a Gateway; three of one endpoint may go unanswered."""
+    calls = UnansweredCalls(3)
+    for each in inside:
+        calls.add(each)
+    return calls
+
+
+def test_a_call_counts_as_unanswered_when_a_later_one_was_answered_promptly() -> None:
+    """Both are needed: two seconds, and an answer that shows a free slot."""
+    first = call_of(at=0.0)
+    calls = calls_inside(first)
+    alone = calls.unanswered(10.0)
+
+    calls.on_prompt_answer(1.0, 1.1)
+
+    assert (alone, calls.unanswered(1.9), calls.unanswered(2.0)) == ([], [], [first])
+    assert calls.on_prompt_answer(3.0, 3.1) == [first]
+
+
+def test_an_answer_to_an_earlier_call_shows_nothing() -> None:
+    """The Gateway answered that one before it had to find a slot for the other."""
+    calls = calls_inside(call_of(at=5.0))
+
+    assert calls.on_prompt_answer(4.0, 9.0) == []
+    assert calls.unanswered(9.0) == []
+
+
+def test_a_call_for_which_ibkr_takes_long_is_not_late() -> None:
+    """Its row in the catalogue has a deadline of its own."""
+    calls = calls_inside(call_of(SLOW))
+    calls.on_prompt_answer(5.0, 5.1)
+
+    assert calls.unanswered(6.0) == []
+
+
+def test_a_ghost_call_is_unanswered_until_it_is_removed() -> None:
+    """Whatever its age."""
+    ghost = call_of(at=0.0)
+    calls = calls_inside(ghost)
+    calls.on_given_up(ghost)
+    before = calls.unanswered(0.1)
+
+    calls.remove(ghost)
+
+    assert (before, calls.unanswered(9.0)) == ([ghost], [])
+
+
+def test_an_endpoint_that_hangs_gets_one_more_try_and_no_other() -> None:
+    """Three slots, and a fourth for the try: the fifth of the Gateway is left for everything else."""
+    calls = calls_inside(*(call_of(at=float(n)) for n in range(3)))
+    calls.on_prompt_answer(4.0, 4.1)
+    too_early = calls.may_enter(call_of(), 3.9)  # the third may still be answered
+    one_more = calls.may_enter(call_of(), 5.0)
+    calls.add(call_of(at=5.0))
+    calls.on_prompt_answer(8.0, 8.1)
+
+    assert (too_early, one_more, calls.may_enter(call_of(), 8.1)) == (False, True, False)
+    assert calls.may_enter(call_of(OTHER), 8.1)
+
+
+def test_while_the_gateway_is_silent_there_is_no_try() -> None:
+    """A check of the session was not answered: perhaps no slot is free at all."""
+    calls = calls_inside(*(call_of(at=float(n)) for n in range(3)))
+    calls.on_prompt_answer(4.0, 4.1)
+
+    calls.is_answering = False
+
+    assert calls.may_enter(call_of(), 6.0) is False
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_an_answer_of_the_endpoint_itself_clears_its_earlier_calls(is_late: bool) -> None:
+    """They were lost with a connection that IBKR refused; the endpoint works."""
+    calls = calls_inside(*(call_of(at=float(n)) for n in range(3)))
+    for each in list(calls.unanswered(0.0)):
+        calls.on_given_up(each)
+    calls.on_prompt_answer(4.0, 4.1)
+    answered = call_of(at=5.0)
+    calls.add(answered)
+
+    calls.on_answer(answered, 12.0 if is_late else 5.1)
+    calls.remove(answered)
+
+    assert all(calls.may_enter(call_of(), 13.0) for _ in range(3))
+
+
+def test_a_call_is_overtaken_after_two_seconds_and_a_later_answer() -> None:
+    """Nobody joins it then."""
+    calls = calls_inside()
+    before = calls.is_overtaken(0.0, 9.0)
+    calls.on_prompt_answer(1.0, 1.1)
+
+    assert (before, calls.is_overtaken(0.0, 1.9), calls.is_overtaken(0.0, 2.0)) == (False, False, True)
+    assert calls.is_overtaken(1.0, 9.0) is False
