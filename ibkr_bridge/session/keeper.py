@@ -19,14 +19,14 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete
-from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_json
+from ibkr_bridge.ibkr.bodies import parse_json
 from ibkr_bridge.ibkr.endpoint import Layer, Prerequisite
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.ibkr_message import message_of
 from ibkr_bridge.session.login_proof import LoginProof
 from ibkr_bridge.session.opener import OpeningReport, SessionOpener
 from ibkr_bridge.session.preflight import Accounts, PreflightOutcome, named_accounts
-from ibkr_bridge.session.selected_account import SelectedAccount
+from ibkr_bridge.session.selected_account import SelectedAccount, Selection
 from ibkr_bridge.session.session_api import SessionApi
 from ibkr_bridge.session.session_status import CHECK_TIMEOUT_S, KeeperStatus, Policy, SessionStatus, TrafficView
 from ibkr_bridge.session.state_machine import Action, Observation, Session, SessionState, step
@@ -284,7 +284,7 @@ class Keeper(SessionStatus):
         if result.accounts is not None:  # a failure shows nothing; the preflight is repeated
             self.accounts = replace(result.accounts, login_is_paper=self.accounts.login_is_paper)
             self._register_accounts(result.accounts.numbers | result.accounts.others)
-        if not await self._select_account():
+        if not await self._select_account(is_list_fresh=result.accounts is not None):
             return Observation.ESTABLISHING
         self._login_type_is_due = True
         if (call := self._suppressed_call()) is not None:
@@ -295,24 +295,27 @@ class Keeper(SessionStatus):
         self._bus.publish(events.PreflightDone(len(self.accounts.numbers), kind))
         return None
 
-    async def _select_account(self) -> bool:
+    async def _select_account(self, *, is_list_fresh: bool) -> bool:
         """Select the account again that a caller selected.
+
+        Args:
+            is_list_fresh: whether IBKR has just listed the accounts: an older list may show a selection that is gone.
 
         Returns:
             Whether IBKR decided. If not, the session is not ready yet: an order that names no account would go to
             another one.
         """
+        if self._selected_account.number and not is_list_fresh:
+            return False
         call = self._selected_account.call_to_select(self.accounts)
         if call is None:
             return True
         response = await self._api.send(call)
-        if response is None or (response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not response.body):
-            return False
-        if response.status != HTTPStatus.OK or has_embedded_error(response.body):
-            self._selected_account.forget()
+        outcome = self._selected_account.on_response(response)
+        if outcome is Selection.REFUSED and response is not None:
             words = self._redactor.redact(message_of(response.body))
             self._bus.publish(events.AccountNotSelected(response.status, words))
-        return True
+        return outcome is not Selection.UNDECIDED
 
     def observe(self, context: CallContext, response: Response) -> None:
         """Learn the account numbers in a list of accounts that a caller fetched, so that they are redacted."""

@@ -7,6 +7,8 @@ the keeper selects the account again after each opening, before it reports the s
 from __future__ import annotations
 
 import json
+import re
+from enum import Enum
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,6 +22,22 @@ from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.state_file import load_json, save_json
 
 MAX_NUMBER_LENGTH = 40  # IBKR's own numbers have 8 to 12 characters, names of groups up to 32
+WRONG_ACCOUNT = re.compile(
+    r"\baccounts?\b.*\b(not found|invalid|unknown|not exist|doesn.?t exist|not allowed|not permitted|denied)\b"
+    r"|\b(invalid|unknown|no such) (account|acctid)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""IBKR's texts for an account that the login does not have."""
+MAX_UNDECIDED = 10
+"""Errors in JSON with other words, in a row, after which the selection is given up: waiting longer seldom helps."""
+
+
+class Selection(Enum):
+    """What IBKR did with the call that selects the account again."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    UNDECIDED = "undecided"  # it failed in a way that says nothing of the account
 
 
 class SelectedAccount:
@@ -33,6 +51,7 @@ class SelectedAccount:
         self._path = path
         self._bus = bus
         self.number = ""
+        self._undecided_count = 0
 
     def __repr__(self) -> str:
         return f"<SelectedAccount {'set' if self.number else 'none'}>"
@@ -50,9 +69,16 @@ class SelectedAccount:
         if number and not has_embedded_error(response.body):
             self._set(number)
 
-    def forget(self) -> None:
-        """IBKR refuses to select this account: it no longer belongs to the login."""
-        self._set("")
+    def on_response(self, response: Response | None) -> Selection:
+        """Learn from the response to `call_to_select`; an account that IBKR refuses is forgotten."""
+        outcome = _selection_of(response)
+        is_error = response is not None and bool(parse_object(response.body).get("error"))
+        self._undecided_count = self._undecided_count + 1 if outcome is Selection.UNDECIDED and is_error else 0
+        if self._undecided_count >= MAX_UNDECIDED:
+            outcome, self._undecided_count = Selection.REFUSED, 0
+        if outcome is Selection.REFUSED:
+            self._set("")
+        return outcome
 
     def call_to_select(self, accounts: Accounts) -> Call | None:
         """The call that selects the account again; None if nothing was selected, or IBKR still has the selection."""
@@ -65,6 +91,16 @@ class SelectedAccount:
         self.number = number
         otherwise = "the account is not selected again after a restart"
         save_json(self._path, number or None, self._bus, "the file of the selected account", otherwise)
+
+
+def _selection_of(response: Response | None) -> Selection:
+    """A failing server, a limit or a lost session says nothing of the account: it may still be selected later."""
+    if response is None:
+        return Selection.UNDECIDED
+    if response.status == HTTPStatus.OK and not has_embedded_error(response.body):
+        return Selection.DONE
+    text = str(parse_object(response.body).get("error", ""))
+    return Selection.REFUSED if WRONG_ACCOUNT.search(text) else Selection.UNDECIDED
 
 
 def _number(value: object) -> str:

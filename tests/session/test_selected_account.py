@@ -9,7 +9,7 @@ import pytest
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.events import Bus
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.selected_account import SelectedAccount
+from ibkr_bridge.session.selected_account import MAX_UNDECIDED, SelectedAccount, Selection
 from tests.calls.stage_setup import context_for
 
 TARGET = "/iserver/account"
@@ -76,15 +76,59 @@ def test_nothing_is_sent_while_ibkr_has_the_selection() -> None:
     assert selected.call_to_select(Accounts(selected="DU7654321")) is None
 
 
-def test_a_forgotten_selection_is_forgotten_on_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (500, b'{"error":"Account not found"}'),
+        (400, b'{"error":"Bad Request: invalid account"}'),
+        (200, b'{"error":"This account is not allowed"}'),
+    ],
+)
+def test_an_account_that_ibkr_refuses_is_forgotten_on_disk_too(tmp_path: Path, status: int, answer: bytes) -> None:
     """The login has no such account any more."""
     selected = selection_in(tmp_path)
     observe(selected, b'{"acctId":"DU7654321"}')
 
-    selected.forget()
+    assert selected.on_response(Response(status, {}, answer)) is Selection.REFUSED
 
     assert selection_in(tmp_path).call_to_select(Accounts()) is None
     assert not (tmp_path / "main.selected_account.json").exists()
+
+
+FAILURES = [
+    None,
+    Response(503, {}, b""),
+    Response(503, {}, b"<html>Service Unavailable</html>"),
+    Response(429, {}, b'{"error":"Too many requests"}'),
+    Response(400, {}, b'{"error":"Bad Request: no bridge"}'),
+    Response(500, {}, b'{"error":"Please query /accounts first"}'),
+    Response(401, {}, b"Access Denied"),
+    Response(200, {}, b'{"error":"try again later"}'),
+]
+
+
+@pytest.mark.parametrize("response", FAILURES)
+def test_a_failure_that_says_nothing_of_the_account_leaves_the_selection(response: Response | None) -> None:
+    """It is tried again, and the session is not ready before."""
+    selected = SelectedAccount(None, Bus())
+    observe(selected, b'{"acctId":"DU7654321"}')
+
+    assert selected.on_response(response) is Selection.UNDECIDED
+    assert selected.number == "DU7654321"
+
+
+def test_unknown_errors_end_the_selection_after_the_tenth_in_a_row() -> None:
+    """The session would never be ready. A page or silence in between shows that it is IBKR that fails."""
+    selected = SelectedAccount(None, Bus())
+    observe(selected, b'{"acctId":"DU7654321"}')
+    error = Response(400, {}, b'{"error":"of a kind nobody knows"}')
+    outcomes = [selected.on_response(error) for _ in range(MAX_UNDECIDED - 1)]
+    selected.on_response(Response(503, {}, b""))
+    outcomes += [selected.on_response(error) for _ in range(MAX_UNDECIDED)]
+
+    assert MAX_UNDECIDED == 10
+    assert outcomes.index(Selection.REFUSED) == len(outcomes) - 1
+    assert selected.number == ""
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a":1}', b"\xff"])

@@ -247,6 +247,32 @@ async def test_the_session_is_not_ready_while_ibkr_does_not_decide_on_the_accoun
     assert not_ready is SessionState.OPENING
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "path": "/iserver/account$", "status": 400, "body": '{"error":"no bridge"}'},
+        {"kind": "html-500", "path": "/iserver/account$", "status": 503},
+        {"kind": "status", "path": "/iserver/accounts$", "status": 500, "body": '{"error":"later"}'},
+    ],
+    ids=["no bridge", "page", "list of accounts"],
+)
+async def test_one_failed_call_does_not_lose_the_selected_account(
+    harness: Harness, sim: Simulator, fault: dict[str, object]
+) -> None:
+    """An order that names no account would go to another one."""
+    sim.faults.add("selection-lost")
+    await harness.post(SELECT, {"acctId": "DU7654321"})
+    sim.faults.add(times=1, **fault)  # type: ignore[arg-type]  # the options of a fault
+    sim.lose_brokerage()
+    harness.bridge.profile.keeper.request_check()
+    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until(SessionState.READY)
+
+    selected = (await harness.get(ACCOUNTS, headers={"X-Bridge-Max-Age": "0"})).json["selectedAccount"]
+
+    assert selected == "DU7654321"
+
+
 async def test_an_account_that_ibkr_refuses_is_reported_and_forgotten(harness: Harness, sim: Simulator) -> None:
     """The login does not have it any more: the session becomes ready, and the log says so once."""
     sim.faults.add("selection-lost")
