@@ -169,6 +169,7 @@ def build_profile(
     uncached = pipeline.without(CachedReads, CompleteReads)
     orders.connect(OrderDependencies(pipeline, uncached, completion.prepare, guard, keeper.is_up))
     keeper.on_change.subscribe(lambda ready: None if ready else session_ended.notify(None))
+    keeper.on_change.subscribe(lambda ready: orders.reconciler.on_session_ready() if ready else None)
     keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
     return Profile(
         name=name,

@@ -59,6 +59,8 @@ class Reconciler:
         """Accounts of which this run has seen IBKR's complete lists."""
         self._checks: dict[str, tuple[int, float]] = {}
         """By order: how many checks found nothing, and when the last of them was, in monotonic time."""
+        self._retry_at: dict[str, float] = {}
+        """By order: when lists that could not be fetched are tried again, in monotonic time."""
         self._unresolvable: set[str] = set()
         """Orders whose outcome no further check can show."""
         self.fetch_order_lists: FetchOrderLists = fetch_no_lists
@@ -77,6 +79,11 @@ class Reconciler:
                 await self._reconcile(due)
             pause = min(map(self._due_in_s, self._unsettled.values()), default=IDLE_S)
             await self._clock.wait(self._wake, max(pause, MIN_INTERVAL_S))
+
+    def on_session_ready(self) -> None:
+        """Lists can be fetched again: what could not be fetched before is due now."""
+        self._retry_at.clear()
+        self._wake.set()
 
     def observe(self, listing: OrderListing) -> None:
         """Search a list that a caller fetched; it is as good a proof as one of our own."""
@@ -147,6 +154,7 @@ class Reconciler:
         self._unsettled.pop(record.id, None)
         self._checks.pop(record.id, None)
         self._since.pop(record.id, None)
+        self._retry_at.pop(record.id, None)
         self._unresolvable.discard(record.id)
 
     def _evict_old(self) -> None:
@@ -182,6 +190,8 @@ class Reconciler:
 
     def _due_in_s(self, record: OrderRecord) -> float:
         """Seconds until the next check; `IDLE_S` if none is needed."""
+        if record.id in self._retry_at:
+            return self._retry_at[record.id] - self._clock.now()
         age = self._lost_for_s(record)
         looks, last = self._checks.get(record.id, (0, float("-inf")))
         since_last = self._clock.now() - last
@@ -193,15 +203,21 @@ class Reconciler:
         for account in dict.fromkeys(record.account for record in due):
             began = self._clock.now()
             listing = await self.fetch_order_lists(account)
-            if listing is not None and listing.is_complete:
+            records = [record for record in due if record.account == account and record.id in self._unsettled]
+            if listing is None:  # not a look: it showed nothing
+                self._retry_at.update({record.id: self._clock.now() + self._search.retry_s for record in records})
+                continue
+            if listing.is_complete:
                 self._searched_accounts.add(account)
                 self._moved.set()
-            for record in due:
-                if record.account == account and record.id in self._unsettled:
-                    looks, _ = self._checks.get(record.id, (0, 0.0))
-                    self._checks[record.id] = (looks + 1, self._clock.now())
-                    if listing is not None:
-                        self._settle_if_certain(record, listing, began - self._since[record.id])
+            for record in records:
+                self._on_look(record, listing, began)
+
+    def _on_look(self, record: OrderRecord, listing: OrderListing, began: float) -> None:
+        looks, _ = self._checks.get(record.id, (0, 0.0))
+        self._checks[record.id] = (looks + 1, self._clock.now())
+        self._retry_at.pop(record.id, None)
+        self._settle_if_certain(record, listing, began - self._since[record.id])
 
     def _settle_if_certain(self, record: OrderRecord, listing: OrderListing, age: float) -> None:
         """Settle what the lists show; `age` is in seconds from the sending to the check."""

@@ -19,6 +19,8 @@ class ReconcileSchedule:
     """From the loss to the first check."""
     interval_s: float = 20.0
     """Between two checks; each consists of calls that IBKR allows once in 5 s."""
+    retry_s: float = 5.0
+    """From lists that could not be fetched to the next try; the session's being ready starts one at once."""
     refresh_delay_s: float = 1.0
     """Between requesting a fresh list and reading it."""
     late_checks_s: tuple[float, ...] = (600.0, 1800.0, 3600.0)

@@ -244,6 +244,30 @@ async def test_incomplete_lists_let_no_order_pass(reconciling: ReconcilerSetup, 
         await reconciling.reconciler.wait_for_unsettled(request)
 
 
+async def test_lists_that_could_not_be_fetched_are_no_look(reconciling: ReconcilerSetup) -> None:
+    """They are tried again five seconds later, and twenty seconds after that at the earliest."""
+    await reconciling.lose(coids=["another"])
+    reconciling.listing = None
+    await reconciling.advance(13.0)
+    reconciling.listing = NOTHING
+    await reconciling.advance(30.0)
+
+    assert reconciling.fetched_at == [2.0, 7.0, 12.0, 17.0, 37.0]
+
+
+async def test_a_session_that_becomes_ready_starts_the_first_look_at_once(reconciling: ReconcilerSetup) -> None:
+    """After a crash new orders wait for that look."""
+    lost = await reconciling.lose(restart=True)
+    reconciling.listing = None
+    await reconciling.advance(3.0)
+    reconciling.listing = OrderListing(orders=(MINE,))
+
+    reconciling.reconciler.on_session_ready()
+    await run_ready_tasks()
+
+    assert (lost.state, reconciling.fetched_at) == (OrderState.PLACED, [2.0, 3.0])
+
+
 async def test_the_lists_of_one_account_say_nothing_of_another(reconciling: ReconcilerSetup) -> None:
     """Each account is searched by itself."""
     await reconciling.lose("a", "DU2", restart=True, wanted=OTHER_SIDE)
