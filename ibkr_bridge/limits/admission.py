@@ -177,7 +177,7 @@ class AdmissionController:
         """
         queued_call = QueuedCall(endpoint, priority, key_label, is_connected, has_reduced_share, needs_slot)
         if not self._queue.try_admit(queued_call, self._clock.now()):
-            self._queue.enqueue(queued_call)
+            self._on_displaced(self._queue.enqueue(queued_call))
             self._admit_ready()
             if not queued_call.window_entries:
                 await self._wait(queued_call, max_wait_s, on_estimate)
@@ -196,10 +196,18 @@ class AdmissionController:
             raise
         finally:
             del self._waiting[queued_call]
+        if queued_call.is_displaced:
+            raise Busy("calls of another key needed the place of this one in the queue", retry_after=RETRY_AFTER_S)
         if not queued_call.window_entries:
             self._queue.remove(queued_call)
             self._check_wait(queued_call, 0.0)
             raise Busy("no Gateway slot became free in time", retry_after=RETRY_AFTER_S)
+
+    def _on_displaced(self, displaced: QueuedCall | None) -> None:
+        """End the wait of a call that lost its place in the queue."""
+        if displaced is not None and (event := self._waiting.get(displaced)) is not None:
+            displaced.is_displaced = True
+            event.set()
 
     def _check_wait(self, queued_call: QueuedCall, max_wait_s: float) -> float:
         expected = self._queue.estimate_wait(queued_call, self._clock.now())

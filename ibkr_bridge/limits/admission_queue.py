@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ibkr_bridge.calls.shares import has_room
+from ibkr_bridge.calls.shares import has_room, reduced_capacity
 from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority, RateLimit
@@ -79,18 +79,24 @@ class AdmissionQueue:
         """How much of the limit of all calls is used."""
         return self._total.used(now) if self._total else 0
 
-    def enqueue(self, queued_call: QueuedCall) -> None:
-        """Add a call to the queue.
+    def enqueue(self, queued_call: QueuedCall) -> QueuedCall | None:
+        """Add a call to the queue. Returns the call that lost its place to it, if any: the latest of the key that has
+        the most, so that no key fills the queue alone.
 
         Raises:
             Busy: too many of this priority wait already, or too many whose share is reduced.
         """
         if not self._has_place(queued_call):
             self._drop_disconnected(queued_call.priority)
+        displaced = None
         # Each priority has a limit of its own: reads must not keep a cancel out.
         if not self._has_place(queued_call):
-            raise Busy("too many calls are waiting for the Gateway already", retry_after=RETRY_AFTER_S)
+            displaced = self._find_displaced(queued_call)
+            if displaced is None:
+                raise Busy("too many calls are waiting for the Gateway already", retry_after=RETRY_AFTER_S)
+            self.remove(displaced)
         self._queues[queued_call.priority].setdefault(queued_call.key_label, deque()).append(queued_call)
+        return displaced
 
     def try_admit(self, queued_call: QueuedCall, now: float) -> bool:
         """Admit a call at once if no other waits and everything is free. Returns whether it was admitted."""
@@ -219,6 +225,18 @@ class AdmissionQueue:
     def _has_place(self, queued_call: QueuedCall) -> bool:
         holders = [each.has_reduced_share for queue in self._queues[queued_call.priority].values() for each in queue]
         return has_room(self._limits.max_queued, holders, has_reduced_share=queued_call.has_reduced_share)
+
+    def _find_displaced(self, queued_call: QueuedCall) -> QueuedCall | None:
+        """The call that a new one of another key may displace; None if its own key has about as many. Where the reduced
+        share is used up, that is a call within it.
+        """
+        by_key = self._queues[queued_call.priority]
+        reduced = [queue for queue in by_key.values() if queue[0].has_reduced_share]
+        is_share_full = sum(map(len, reduced)) >= reduced_capacity(self._limits.max_queued)
+        candidates = reduced if queued_call.has_reduced_share and is_share_full else by_key.values()
+        largest = max(candidates, key=len, default=deque[QueuedCall]())
+        own_count = len(by_key.get(queued_call.key_label, ()))
+        return largest[-1] if len(largest) > own_count + 1 else None
 
     def _drop_disconnected(self, priority: Priority) -> None:
         """Drop waiting calls whose caller has disconnected."""

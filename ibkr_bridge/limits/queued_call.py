@@ -22,6 +22,8 @@ class QueuedCall:
     """Whether its caller takes a place in the queue only within the reduced share."""
     needs_slot: bool = True
     """Whether it waits for a slot. A cancel does not: it is tried in any case."""
+    is_displaced: bool = False
+    """Whether it lost its place in the queue to a call of another key."""
     holds_slot: bool = False
     is_given_up: bool = False
     """Whether it passed its deadline: a ghost call."""

@@ -374,3 +374,44 @@ async def test_an_endpoint_that_hangs_leaves_a_slot_to_the_others(clock: ManualC
     for poll in polls:
         poll.cancel()
     await asyncio.gather(*polls, return_exceptions=True)
+
+
+async def test_one_key_does_not_fill_the_queue_alone(clock: ManualClock) -> None:
+    """A call of another key takes the place of its latest call, until both have about as many."""
+    admission = AdmissionController(replace(TWO_SLOTS, max_queued=4), clock)
+    first = await acquire(admission)
+    greedy = [asyncio.create_task(acquire(admission, key="greedy")) for _ in range(4)]
+    await run_ready_tasks()
+    others = [asyncio.create_task(acquire(admission, key="app")) for _ in range(3)]
+    await run_ready_tasks()
+
+    results = [task.exception() if task.done() else None for task in (*greedy, *others)]
+
+    assert [type(each) for each in results] == [type(None)] * 2 + [Busy] * 2 + [type(None)] * 2 + [Busy]
+    first.release()
+    await run_ready_tasks()
+    assert sum(task.done() and task.exception() is None for task in (*greedy, *others)) == 1
+    for task in (*greedy, *others):
+        task.cancel()
+    await asyncio.gather(*greedy, *others, return_exceptions=True)
+
+
+async def test_a_reduced_share_displaces_no_call_beyond_itself(clock: ManualClock) -> None:
+    """Three quarters of four places are three."""
+    admission = AdmissionController(replace(TWO_SLOTS, max_queued=4), clock)
+    first = await acquire(admission)
+
+    async def acquire_reduced() -> Permit:
+        return await admission.acquire(PLAIN, READS, "page", 60.0, has_reduced_share=True)
+
+    app = [asyncio.create_task(acquire(admission)) for _ in range(4)]
+    await run_ready_tasks()
+    pages = [asyncio.create_task(acquire_reduced()) for _ in range(4)]
+    await run_ready_tasks()
+
+    assert sum(task.done() for task in app) == 2
+    assert [task.done() for task in pages] == [False, False, True, True]
+    first.release()
+    for task in (*app, *pages):
+        task.cancel()
+    await asyncio.gather(*app, *pages, return_exceptions=True)

@@ -204,7 +204,7 @@ def test_each_priority_has_a_queue_of_its_own_with_a_maximum() -> None:
         queue.enqueue(QueuedCall(PLAIN, READS, "one"))
 
     with pytest.raises(Busy):
-        queue.enqueue(QueuedCall(PLAIN, READS, "two"))
+        queue.enqueue(QueuedCall(PLAIN, READS, "one"))
     queue.enqueue(QueuedCall(PLACE, ORDERS, "one"))
 
     assert queue.waiting() == {SESSION: 0, ORDERS: 1, READS: 2}
@@ -218,10 +218,28 @@ def test_callers_with_a_reduced_share_leave_a_quarter_of_the_queue() -> None:
         queue.enqueue(QueuedCall(PLAIN, READS, "token", has_reduced_share=True))
 
     with pytest.raises(Busy):
-        queue.enqueue(QueuedCall(PLAIN, READS, "read-only", has_reduced_share=True))
+        queue.enqueue(QueuedCall(PLAIN, READS, "token", has_reduced_share=True))
     for _ in range(32):
-        queue.enqueue(QueuedCall(PLAIN, READS, "full"))
-    with pytest.raises(Busy):
-        queue.enqueue(QueuedCall(PLAIN, READS, "full"))
+        assert queue.enqueue(QueuedCall(PLAIN, READS, "full")) is None
 
+    assert queue.waiting()[READS] == 128
+
+
+@pytest.mark.parametrize(("label", "is_reduced", "tries"), [("read-only", True, 60), ("full", False, 60)])
+def test_a_key_that_fills_the_queue_gives_places_to_the_others(label: str, is_reduced: bool, tries: int) -> None:
+    """Its latest calls lose their places, until both keys have as many; a reduced share stays what it is."""
+    queue = AdmissionQueue(LIMITS)
+    first = [QueuedCall(PLAIN, READS, "token", has_reduced_share=True) for _ in range(96)]
+    first += [QueuedCall(PLAIN, READS, "app") for _ in range(32)]
+    for each in first:
+        queue.enqueue(each)
+
+    displaced = [queue.enqueue(QueuedCall(PLAIN, READS, label, has_reduced_share=is_reduced)) for _ in range(40)]
+    with pytest.raises(Busy):
+        displaced.extend(
+            queue.enqueue(QueuedCall(PLAIN, READS, label, has_reduced_share=is_reduced)) for _ in range(tries)
+        )
+
+    assert displaced == first[95 : 95 - len(displaced) : -1]
+    assert len(displaced) == 48
     assert queue.waiting()[READS] == 128
