@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from http import HTTPStatus
 
 PARTIAL_MARK = re.compile(rb'"snapshot" *: *false')
 MAX_EMPTY_BYTES = 200  # a longer body is not parsed only to find out that it is empty
 ACCOUNTS_FIRST_PHRASE = b"query /accounts first"
+LOST_SESSION_PHRASES = (ACCOUNTS_FIRST_PHRASE, b"no bridge", b"init session first", b"no session", b"not authenticated")
+"""IBKR's texts for a call without a session: it did not process the call."""
+MAX_ERROR_BYTES = 64 * 1024  # of an error: they may stand anywhere in it, in JSON, in plain text or on a page
+MAX_EMBEDDED_ERROR_BYTES = 300  # of a good response, which may be long, and may contain the same words as data
 
 
 def parse_json(body: bytes) -> object:
@@ -43,9 +48,23 @@ def _is_empty_value(value: object) -> bool:
     return not value or (isinstance(value, dict | list) and all(map(_is_empty_value, parts)))
 
 
-def demands_accounts_first(body: bytes) -> bool:
+def session_phrases(status: int, body: bytes) -> tuple[bytes, ...]:
+    """IBKR's texts for a call without a session, as far as a response contains them as an error."""
+    text = _error_text(status, body)
+    return tuple(phrase for phrase in LOST_SESSION_PHRASES if phrase in text)
+
+
+def demands_accounts_first(status: int, body: bytes) -> bool:
     """Whether IBKR demands a call of `/iserver/accounts` before this one; its status is then 400 or 500."""
-    return b'"error"' in body[:300] and ACCOUNTS_FIRST_PHRASE in body[:300].lower()
+    return ACCOUNTS_FIRST_PHRASE in _error_text(status, body)
+
+
+def _error_text(status: int, body: bytes) -> bytes:
+    """What a response says if it is an error, in small letters. Other statuses need a member `error`."""
+    if status >= HTTPStatus.BAD_REQUEST:
+        return body[:MAX_ERROR_BYTES].lower()
+    beginning = body[:MAX_EMBEDDED_ERROR_BYTES].lower()
+    return beginning if b'"error"' in beginning else b""
 
 
 def has_embedded_error(body: bytes) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import FirstByteHook
@@ -22,6 +22,7 @@ from ibkr_bridge.errors import (
     TemporarilyUnavailable,
     UpstreamRefused,
 )
+from ibkr_bridge.ibkr.bodies import session_phrases
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord, StoredResponse
 from ibkr_bridge.orders.journal.repository import BRIDGE_ENDED, OrderRepository
@@ -111,7 +112,7 @@ class OrderExchange:
     def _record_response(
         self, record: OrderRecord, order_request: OrderRequest, read: InterpretResponse, response: Response
     ) -> OrderOutcome:
-        outcome = read(response.status, response.body)
+        outcome = _with_repeat(read(response.status, response.body), response)
         own = order_request.operation is not OrderOperation.REPLY
         facts = {**outcome_facts(outcome), "request": order_request.request_id, "own": own}
         if outcome.event is not OrderEvent.LOST:
@@ -149,7 +150,8 @@ class OrderExchange:
         """Returns the handler of a response that comes after the deadline; it settles the order."""
 
         def on_late_response(response: Response) -> None:
-            outcome = read(response.status, decompress(response).body)
+            complete = decompress(response)
+            outcome = _with_repeat(read(complete.status, complete.body), complete)
             if outcome.question is None:
                 if outcome.event is not OrderEvent.LOST:
                     self._repository.append_eventually(record, outcome.event, {**outcome_facts(outcome), "late": True})
@@ -166,6 +168,13 @@ class OrderExchange:
         if outcome.order_ids:
             return record.state is OrderState.UNKNOWN
         return self._repository.append_eventually(record, OrderEvent.DECLINED, {"error": LATE_QUESTION, "late": True})
+
+
+def _with_repeat(outcome: OrderOutcome, response: Response) -> OrderOutcome:
+    """A refusal for want of a session was not processed, whatever its form: plain text, a page, another member."""
+    is_refusal = outcome.event is OrderEvent.TURNED_DOWN
+    is_unprocessed = is_refusal and bool(session_phrases(response.status, response.body))
+    return replace(outcome, may_be_sent_again=True) if is_unprocessed else outcome
 
 
 def refusal_of(exc: BaseException) -> tuple[str, str]:

@@ -85,7 +85,7 @@ class CompleteReads:
 
     async def _repeat_after_accounts(self, context: CallContext, send: _Sender, response: Response) -> Response:
         """IBKR demands the accounts again: list them, and send the call once more."""
-        if response.status == 200 or not demands_accounts_first(response.body):
+        if response.status == 200 or not demands_accounts_first(response.status, response.body):
             return response
         discard(response)
         await self._prerequisites.fetch(Prerequisite.ACCOUNTS, _discarding(context, max_age_s=0.0))

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
+from urllib.parse import unquote_plus
 
-from ibkr_bridge.calls.messages import Response
-from ibkr_bridge.ibkr.bodies import ACCOUNTS_FIRST_PHRASE, demands_accounts_first
+from ibkr_bridge.calls.messages import Call, Response
+from ibkr_bridge.ibkr.bodies import demands_accounts_first, session_phrases
 from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, api_path
 from ibkr_bridge.redaction import ACCOUNT_PATTERN
 from ibkr_bridge.session.state_machine import NO_SESSION_STATUSES
@@ -130,35 +131,22 @@ def _login_type(value: object) -> bool | None:
     return LOGIN_TYPES.get(value) if plain else None
 
 
-LOST_SESSION_PHRASES = (
-    ACCOUNTS_FIRST_PHRASE.decode(),
-    "no bridge",
-    "init session first",
-    "no session",
-    "not authenticated",
-)
-
-
-def refuses_for_session(response: Response) -> bool:
+def refuses_for_session(call: Call, response: Response) -> bool:
     """Whether a brokerage call was answered with the words of a lost session, which contradicts a good `auth/status`.
 
     A 401 may mean that this user may not make this call, and IBKR's demand for `/iserver/accounts` is met by the
-    preflight: neither counts.
+    preflight: neither counts. Words that stand in the call itself do not count either: IBKR may repeat them.
     """
-    beginning = response.body
-    return (
-        response.status != HTTPStatus.UNAUTHORIZED
-        and not demands_accounts_first(beginning)
-        and hints_session_loss(response.status, beginning)
-    )
+    if response.status == HTTPStatus.UNAUTHORIZED or demands_accounts_first(response.status, response.body):
+        return False
+    phrases = session_phrases(response.status, response.body)
+    sent = (unquote_plus(call.target).encode() + call.body).lower() if phrases else b""
+    return any(phrase not in sent for phrase in phrases)
 
 
-def hints_session_loss(status: int, beginning: bytes) -> bool:
+def hints_session_loss(status: int, body: bytes) -> bool:
     """Whether a response is a reason to check the session at once."""
-    if status == 401:
-        return True
-    text = beginning[:300].decode("ascii", "replace").lower()
-    return '"error"' in text and any(phrase in text for phrase in LOST_SESSION_PHRASES)
+    return status == HTTPStatus.UNAUTHORIZED or bool(session_phrases(status, body))
 
 
 def is_access_denied(status: int, body: bytes) -> bool:

@@ -251,9 +251,10 @@ class GatewaySessionApi:
     async def run_preflight(self) -> PreflightResult:
         """Make the calls that IBKR wants first; the second one only if the first one was not refused."""
         first, second = PREFLIGHT_PATHS
-        response = await self._send_or_none(Call("GET", first, request_headers(())), CHECK_TIMEOUT_S)
+        call = Call("GET", first, request_headers(()))
+        response = await self._send_or_none(call, CHECK_TIMEOUT_S)
         body = _parse_whole(response) if response else None
-        if response is not None and refuses_for_session(response):
+        if response is not None and refuses_for_session(call, response):
             return PreflightResult(PreflightOutcome.REFUSED)
         portfolio = await self._get_json(second, CHECK_TIMEOUT_S)
         if response is None or response.status != HTTPStatus.OK or not isinstance(body, dict) or "error" in body:

@@ -13,6 +13,7 @@ from ibkr_bridge.ibkr.bodies import (
     parse_json,
     parse_object,
     parse_rows,
+    session_phrases,
 )
 
 
@@ -67,16 +68,38 @@ def test_an_error_inside_a_200_is_found_at_the_top_level_only(body: bytes, is_er
 
 
 @pytest.mark.parametrize(
-    ("body", "demands"),
+    ("status", "body", "demands"),
     [
-        (b'{"error":"Please query /accounts first"}', True),
-        (b'{"text":"Please query /accounts first"}', False),
-        (b" " * 300 + b'{"error":"Please query /accounts first"}', False),
+        (200, b'{"error":"Please query /accounts first"}', True),
+        (200, b'{"text":"Please query /accounts first"}', False),
+        (200, b" " * 300 + b'{"error":"Please query /accounts first"}', False),
+        (500, b" " * 300 + b'{"error":"Please query /accounts first"}', True),
+        (400, b"Please query /accounts first", True),
+        (400, b" " * 70_000 + b"Please query /accounts first", False),
     ],
 )
-def test_the_demand_for_accounts_is_searched_at_the_beginning(body: bytes, demands: bool) -> None:
-    """Bodies can be long, and every response is searched."""
-    assert demands_accounts_first(body) is demands
+def test_the_demand_for_accounts_is_searched_in_errors(status: int, body: bytes, demands: bool) -> None:
+    """A good body can be long and contain the words as data, so only its beginning is searched."""
+    assert demands_accounts_first(status, body) is demands
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "phrases"),
+    [
+        (400, b"No Bridge", (b"no bridge",)),
+        (503, b"<html><body><p>Init session first</p></body></html>", (b"init session first",)),
+        (500, b'{"trace":"' + b"t" * 20_000 + b'","error":"no session"}', (b"no session",)),
+        (400, b'{"message":"not authenticated: no bridge"}', (b"no bridge", b"not authenticated")),
+        (200, b'{"message":"no bridge"}', ()),
+        (200, b'{"Error":"no bridge"}', (b"no bridge",)),
+        (404, b"no such bridge", ()),
+    ],
+)
+def test_the_words_of_a_lost_session_are_found_in_every_form_of_error(
+    status: int, body: bytes, phrases: tuple[bytes, ...]
+) -> None:
+    """IBKR's layers answer in JSON, in plain text and with pages."""
+    assert session_phrases(status, body) == phrases
 
 
 @pytest.mark.parametrize(("body", "looks"), [(b" {", True), (b"[", True), (b"<", False), (b"", False), (b"1", False)])

@@ -125,6 +125,28 @@ async def test_a_call_that_ibkr_did_not_accept_is_rejected(
     assert (exchange_setup.record.state, exchange_setup.record.may_be_sent_again) == (OrderState.REJECTED, True)
 
 
+@pytest.mark.parametrize(
+    ("body", "may_be_sent_again"),
+    [
+        (b"no bridge", True),
+        (b'{"message":"Init session first"}', True),
+        (b"<html><body>not authenticated</body></html>", True),
+        (b'{"error":"Bad Request: no bridge"}', True),
+        (b"no such contract", False),
+    ],
+)
+async def test_a_refusal_for_want_of_a_session_may_be_sent_again(
+    exchange_setup: ExchangeSetup, body: bytes, may_be_sent_again: bool
+) -> None:
+    """IBKR did not process the order, in whatever form it says so."""
+    exchange_setup.setup.ibkr.plan = [ibkr_response(body, 400)]
+
+    await exchange_setup.run()
+
+    record = exchange_setup.record
+    assert (record.state, record.may_be_sent_again) == (OrderState.REJECTED, may_be_sent_again)
+
+
 @pytest.mark.parametrize("error", [GatewayTimeout("silence"), OrderUnknown("lost")])
 async def test_a_lost_response_is_reported_as_unknown_with_the_id_of_the_order(
     exchange_setup: ExchangeSetup, error: BridgeError

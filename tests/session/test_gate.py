@@ -208,6 +208,11 @@ def test_a_response_that_hints_at_a_session_loss_requests_a_check(
         (Response(400, {}, b'{"error":"Bad Request: no bridge"}'), 1),
         (Response(500, {}, b'{"error":"Init session first"}'), 1),
         (Response(200, {}, b'{"error":"no session"}'), 1),
+        (Response(400, {"Content-Type": "text/plain"}, b"no bridge\n"), 1),
+        (Response(500, {"Content-Type": "text/html"}, b"<html><body><h1>No bridge</h1></body></html>"), 1),
+        (Response(503, {}, b'{"statusCode":503,"message":"not authenticated"}'), 1),
+        (Response(400, {}, b'{"trace":"' + b"-" * 5000 + b'","error":"no bridge"}'), 1),
+        (Response(400, {}, b"Please query /accounts first"), 0),
         (Response(500, {}, ACCOUNTS_REQUIRED), 0),  # the preflight meets this demand
         (Response(401, {}, b'{"error":"not authenticated"}'), 0),  # may concern this one call
         (Response(500, {}, b'{"error":"no such contract"}'), 0),
@@ -221,6 +226,22 @@ def test_a_refusal_with_the_words_of_a_lost_session_is_counted(response: Respons
     gate.observe(context_for("GET", LOGIN), response)  # no brokerage call: it shows nothing
 
     assert gate.status.refused_calls._unchecked == refusal_count
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        ("/iserver/account/DU1/orders", b'{"orders":[{"cOID":"No Session"}]}'),
+        ("/iserver/secdef/search?symbol=no%20session", b""),
+    ],
+)
+def test_words_that_the_call_itself_contains_are_not_counted(target: str, body: bytes) -> None:
+    """IBKR repeats parts of a call in its errors, and a caller must not end the session of all others by them."""
+    gate = Gate()
+
+    gate.observe(context_for("POST", target, body), Response(400, {}, b'{"error":"bad value: No Session"}'))
+
+    assert gate.status.refused_calls._unchecked == 0
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,9 @@ def test_a_login_is_paper_only_if_no_value_says_live(body: object, is_paper: boo
         (400, b'{"error":"Bad Request: no bridge","statusCode":400}'),
         (500, b'{ "error" : "Init session first" }'),
         (500, b'{"Error":"NOT AUTHENTICATED"}'),
+        (400, b"no bridge"),
+        (502, b"<html><body>Not authenticated</body></html>"),
+        (400, b'{"path":"' + b"p" * 400 + b'","message":"no session"}'),
     ],
 )
 def test_a_response_about_a_lost_session_is_a_reason_to_check(status: int, body: bytes) -> None:

@@ -78,6 +78,27 @@ async def test_a_session_that_never_worked_is_requested_at_the_start(sim: Simula
     assert states(harness)[:2] == ["unusable", "ready"]
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, "No bridge"),
+        (500, "<!doctype html><html><body><p>no bridge</p></body></html>"),
+        (400, '{"message":"not authenticated"}'),
+        (400, '{"path":"' + "p" * 900 + '","error":"no bridge"}'),
+    ],
+)
+async def test_refusals_of_any_form_make_the_session_unusable(
+    harness: Harness, sim: Simulator, status: int, body: str
+) -> None:
+    """IBKR's layers do not agree on the form of an error."""
+    sim.faults.add("status", path="/iserver/account/", status=status, body=body)
+
+    for _ in range(2):
+        await harness.get(READ, headers={"X-Bridge-Max-Age": "0"})
+
+    await harness.wait_until(SessionState.UNUSABLE)
+
+
 async def test_one_endpoint_that_is_refused_does_not_end_the_session(harness: Harness, sim: Simulator) -> None:
     """Another brokerage call works in between."""
     sim.faults.add("status", path="/iserver/scanner/params", status=400, body='{"error":"no bridge"}')
