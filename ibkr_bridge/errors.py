@@ -358,12 +358,22 @@ class UpstreamRefused(GatewayError):
 
 
 class OrderUnknown(GatewayError):
-    """The call was sent and no response came: what it requested may have happened."""
+    """The call was sent and no response came that shows its outcome: what it requested may have happened."""
 
     code = "order_unknown"
     hint = (
         "do not send it again: the bridge searches for it; GET /orders/{id} shows the result, X-Bridge-Order has the id"
     )
+
+
+UNKNOWN_CHANGE_HINT = (
+    "look whether it happened before you send it again; if it was an order, the bridge searches for it: GET /orders"
+)
+
+
+def unknown_change(reason: str) -> OrderUnknown:
+    """The error for a change that was sent and whose outcome nothing shows. Orders get their own, with their id."""
+    return OrderUnknown(f"{reason}; what was requested may have happened", hint=UNKNOWN_CHANGE_HINT)
 
 
 class OrderNotPlaced(GatewayError):

@@ -323,7 +323,7 @@ class PauseCleared(ProfileEvent):
 
 @dataclass(frozen=True)
 class ChangeUnknown(ProfileEvent):
-    """A call that changes something, but is not an order, was sent and no response came."""
+    """A call that changes something, but is not an order, was sent and no response came that shows its outcome."""
 
     event = "change.unknown"
     level = "error"

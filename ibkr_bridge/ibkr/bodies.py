@@ -33,9 +33,11 @@ def looks_like_json(body: bytes) -> bool:
     return body.lstrip()[:1] in (b"{", b"[")
 
 
-def looks_like_page(body: bytes) -> bool:
-    """Whether a body begins like a page for people, or has no content at all, as IBKR's edge answers."""
-    return body.lstrip()[:1] in (b"<", b"")
+def looks_like_page(status: int, body: bytes) -> bool:
+    """Whether a response is a page for people: by its beginning, or as a redirect or an error without content."""
+    has_no_meaning = status >= HTTPStatus.INTERNAL_SERVER_ERROR or 300 <= status < HTTPStatus.BAD_REQUEST
+    beginning = body.lstrip()[:1]
+    return beginning == b"<" or (has_no_meaning and not beginning)
 
 
 def is_empty(body: bytes) -> bool:

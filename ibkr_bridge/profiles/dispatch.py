@@ -9,7 +9,7 @@ from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import CallContext, CallerGone, ContextHook
 from ibkr_bridge.calls.messages import Response, read_fully
 from ibkr_bridge.calls.upstream_port import Upstream
-from ibkr_bridge.errors import Busy, GatewayError, OrderUnknown
+from ibkr_bridge.errors import Busy, GatewayError, unknown_change
 from ibkr_bridge.session.session_status import SessionStatus
 from ibkr_bridge.session.unavailable import RETRY_AFTER_S
 
@@ -72,7 +72,7 @@ class Dispatch:
         if not context.call.is_change:
             exc.retry_after = RETRY_AFTER_S
         elif context.is_sent:
-            raise OrderUnknown(f"{exc.detail}; what was requested may have happened") from exc
+            raise unknown_change(exc.detail) from exc
 
 
 def _check_deadline(context: CallContext) -> None:

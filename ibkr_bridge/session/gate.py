@@ -7,12 +7,13 @@ the Gateway itself, and some phrases mean that the session was lost.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
+from http import HTTPStatus
 
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
-from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused
+from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused, unknown_change
 from ibkr_bridge.ibkr.bodies import demands_accounts_first, looks_like_page
 from ibkr_bridge.ibkr.endpoint import Layer, OrderOperation
 from ibkr_bridge.session.ibkr_message import message_of
@@ -23,6 +24,7 @@ from ibkr_bridge.session.unavailable import RETRY_AFTER_S, unavailable_error
 
 WORKING_STATUSES = range(200, 300)
 """Statuses of a brokerage call that show an open brokerage session, unless the words of a lost one are in the body."""
+REFUSING_STATUSES = range(400, 500)
 
 
 class SessionGate:
@@ -50,6 +52,7 @@ class SessionGate:
             ShuttingDown: the bridge is stopping.
             UpstreamRefused: IBKR refuses this call to the user who is signed in.
             GatewayForbidden: the Gateway does not accept calls from this address.
+            OrderUnknown: a change was answered with a page, and the session is gone.
         """
         if self._status.session.state is SessionState.STARTING:
             await self._status.current()
@@ -57,8 +60,7 @@ class SessionGate:
             await self._wait_until_up(context)
         context.preconditions.append(self._check_up)
         response = await proceed(context)
-        explain = ERRORS.get(response.status)
-        error = await explain(self, context, response) if explain is not None else None
+        error = await self._explain(context, response)
         if error is None:
             return response
         discard(response)
@@ -111,6 +113,18 @@ class SessionGate:
         if not up:
             raise unavailable_error(self._status)
 
+    async def _explain(self, context: CallContext, response: Response) -> BridgeError | None:
+        """The error that a caller gets instead of a response; None if the response is for the caller."""
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            return await self._on_401(context, response)
+        if is_access_denied(response.status, response.body):
+            self._status.request_check()
+            return GatewayForbidden("the Gateway answers Access Denied", retry_after=RETRY_AFTER_S)
+        # The Gateway's own page for a path that it does not have is 404, and no reason to check the session.
+        is_not_found = response.status in REFUSING_STATUSES and not context.call.is_change
+        is_page = not is_not_found and looks_like_page(response.status, response.body)
+        return await self._on_page(context) if is_page else None
+
     async def _on_401(self, context: CallContext, response: Response) -> BridgeError:
         await self._status.check_now()
         if not self._status.is_up(context.endpoint.layer):
@@ -120,30 +134,16 @@ class SessionGate:
             "IBKR refuses this call to the user who is signed in" + (f"; IBKR says: {words}" if words else "")
         )
 
-    async def _on_page(self, context: CallContext, response: Response) -> BridgeError | None:
+    async def _on_page(self, context: CallContext) -> BridgeError | None:
         """IBKR's maintenance begins with pages for people: if the session is gone, a caller gets the reason instead.
 
-        What was to change something may have happened: its page stays an unknown outcome.
+        What was to change something may have happened. What a page means for an order is decided with its journal.
         """
-        if context.call.is_change or not looks_like_page(response.body):
+        is_order = context.endpoint.operation is not None and context.call.is_change
+        if is_order:
             return None
         await self._status.check_now()
-        return None if self._status.is_up(context.endpoint.layer) else unavailable_error(self._status)
-
-    async def _on_404(self, _: CallContext, response: Response) -> BridgeError | None:
-        if not is_access_denied(response.status, response.body):
+        if self._status.is_up(context.endpoint.layer):
             return None
-        self._status.request_check()
-        return GatewayForbidden("the Gateway answers Access Denied", retry_after=RETRY_AFTER_S)
-
-
-Explain = Callable[[SessionGate, CallContext, Response], Awaitable[BridgeError | None]]
-ERRORS: Mapping[int, Explain] = {
-    401: SessionGate._on_401,
-    404: SessionGate._on_404,
-    500: SessionGate._on_page,
-    502: SessionGate._on_page,
-    503: SessionGate._on_page,
-    504: SessionGate._on_page,
-}
-"""Which responses become an error of the bridge."""
+        reason = unavailable_error(self._status)
+        return unknown_change(f"IBKR answered with a page; {reason.detail}") if context.call.is_change else reason

@@ -10,6 +10,7 @@ from ibkr_bridge.ibkr.bodies import (
     is_empty,
     is_partial,
     looks_like_json,
+    looks_like_page,
     parse_json,
     parse_object,
     parse_rows,
@@ -100,6 +101,23 @@ def test_the_words_of_a_lost_session_are_found_in_every_form_of_error(
 ) -> None:
     """IBKR's layers answer in JSON, in plain text and with pages."""
     assert session_phrases(status, body) == phrases
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "looks"),
+    [
+        (503, b"<html>", True),
+        (200, b"\r\n <!doctype html>", True),
+        (502, b" ", True),
+        (301, b"", True),
+        (200, b"", False),
+        (404, b"", False),
+        (500, b'{"error":"<b>"}', False),
+    ],
+)
+def test_a_page_is_html_or_an_error_without_content(status: int, body: bytes, looks: bool) -> None:
+    """A successful change may have an empty response."""
+    assert looks_like_page(status, body) is looks
 
 
 @pytest.mark.parametrize(("body", "looks"), [(b" {", True), (b"[", True), (b"<", False), (b"", False), (b"1", False)])

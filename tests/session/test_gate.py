@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.errors import (
     GatewayForbidden,
     GatewayUnreachable,
+    OrderUnknown,
     SessionUnavailable,
     ShuttingDown,
     UpstreamRefused,
@@ -172,6 +174,82 @@ async def test_access_denied_is_a_refusal_of_the_gateway_itself() -> None:
         await gate(context_for("GET", BROKERAGE), FakeUpstream(Response(404, {}, b"Access Denied")))
 
     assert gate.status.has_check_request
+
+
+PAGE = b"<!DOCTYPE html><html><body>We are performing maintenance</body></html>"
+PAGES = [
+    Response(503, {}, PAGE),
+    Response(500, {}, b""),
+    Response(302, {"Location": "/sso/Login"}, b""),
+    Response(200, {}, b"\n" + PAGE),
+    Response(404, {}, PAGE),
+]
+
+
+async def answer_while_session_ends(gate: Gate, context: CallContext, response: Response) -> Response:
+    """Send a call that gets this response, after which the check finds nobody signed in."""
+    task = asyncio.create_task(gate(context, FakeUpstream(response)))
+    await run_ready_tasks()
+    gate.status.set_state(SessionState.SIGNED_OUT)
+    return await with_timeout(task)
+
+
+@pytest.mark.parametrize("page", [each for each in PAGES if each.status != 404])
+async def test_a_page_in_place_of_a_read_becomes_the_reason_when_the_session_is_gone(page: Response) -> None:
+    """A program cannot read the page."""
+    with pytest.raises(SessionUnavailable):
+        await answer_while_session_ends(Gate(), context_for("GET", LOGIN), page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/iserver/watchlist"),
+        ("POST", "/iserver/account"),
+        ("DELETE", "/iserver/account/DU1/alert/5"),
+        ("PUT", "/iserver/account/allocation/group"),
+    ],
+)
+async def test_a_page_in_place_of_a_change_is_an_unknown_outcome_when_the_session_is_gone(
+    method: str, path: str, page: Response
+) -> None:
+    """IBKR may have made the change before the maintenance began."""
+    body_stream = FakeBodyStream()
+
+    with pytest.raises(OrderUnknown, match=r"nobody is signed in.*may have happened") as caught:
+        await answer_while_session_ends(Gate(), context_for(method, path), replace(page, body_stream=body_stream))
+
+    assert "look whether it happened" in caught.value.hint
+    assert (body_stream.close_count, caught.value.retryable) == (1, False)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_page_in_place_of_an_order_is_left_to_the_journal(page: Response) -> None:
+    """The page decides the state of the order there, without waiting for a check."""
+    context = context_for("POST", "/iserver/account/DU1/orders", b'{"orders":[{"conid":1}]}')
+
+    assert await Gate()(context, FakeUpstream(page)) is page
+
+
+async def test_a_page_that_refuses_a_read_costs_no_check() -> None:
+    """The Gateway answers a path that it does not have with a page."""
+    gate, page = Gate(), Response(404, {}, PAGE)
+
+    assert await with_timeout(gate(context_for("GET", LOGIN), FakeUpstream(page))) is page
+    assert not gate.status.has_check_request
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_page_is_passed_on_while_the_session_is_up(method: str) -> None:
+    """Then it is IBKR's answer to this one call."""
+    gate, page = Gate(), Response(503, {}, PAGE)
+    task = asyncio.create_task(gate(context_for(method, "/iserver/watchlist"), FakeUpstream(page)))
+    await run_ready_tasks()
+
+    gate.status.end_round()
+
+    assert await with_timeout(task) is page
 
 
 @pytest.mark.parametrize("response", [Response(404, {}, b'{"error":"no such"}'), Response(403, {}, b""), OK])

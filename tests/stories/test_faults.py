@@ -473,6 +473,22 @@ async def test_the_first_refusals_of_a_maintenance_are_no_pages(
     assert [error_of(reply) for reply in replies] == [(503, code)] * 2
 
 
+async def test_a_change_that_meets_the_beginning_of_a_maintenance_may_have_happened(
+    harness: Harness, sim: MarketStage
+) -> None:
+    """The first caller gets neither IBKR's page nor an invitation to send the change again."""
+    sim.faults.add("maintenance")
+
+    reply = await harness.post("/iserver/account", {"acctId": "DU1234567"})
+    (event,) = await harness.wait_for_events(events.ChangeUnknown)
+
+    assert error_of(reply) == (502, "order_unknown")
+    assert reply.headers["Content-Type"].startswith("application/problem+json")
+    assert "may have happened" in reply.json["detail"]
+    assert isinstance(event, events.ChangeUnknown)
+    assert event.route == "/iserver/account"
+
+
 async def test_a_page_of_one_endpoint_is_passed_on(harness: Harness, sim: MarketStage) -> None:
     """The session is fine: the page is IBKR's answer to this call."""
     sim.faults.add("html-500", path="/portfolio/DU1234567/meta", times=1)

@@ -14,7 +14,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.facts import RequestFacts
 from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
-from ibkr_bridge.errors import OrderUnknown
+from ibkr_bridge.errors import unknown_change
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.rules.order_value_inputs import StreamedQuote, estimate_order_values, no_streamed_quote
 from ibkr_bridge.orders.rules.rules import RuleContext, first_refusal, rules_for
@@ -56,7 +56,7 @@ class OrderGuard:
         response = await proceed(context)
         if _is_given_up(context, response):
             discard(response)
-            raise OrderUnknown("IBKR answered with an empty 503; what was requested may have happened")
+            raise unknown_change("IBKR answered with an empty 503")
         return response
 
     def check(self, facts: RequestFacts) -> None:
