@@ -1,7 +1,7 @@
 """Scans the query and body of a call for accounts, sizes and confirmations. Pure.
 
 Every occurrence is found, at any depth, repeated names included: it is unknown which of two IBKR uses. The quantity of
-a combination counts as the size of its largest leg.
+a combination counts as the size of its most traded contract.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def scan_fields(query: str, tickets: OrderTickets) -> ScannedFields:
 
 
 def _sizes_of(parameters: Members, tickets: OrderTickets) -> list[Decimal | None]:
-    """Every size, in units of its largest leg.
+    """Every size, in units of its most traded contract.
 
     A combination counts for the sizes beside it in its object. One without a size beside it counts for all sizes, and
     so does every combination if the query names a size or a combination: it is unknown what belongs together.

@@ -28,8 +28,8 @@ class RequestFacts:
     accounts: frozenset[str] = frozenset()
     """Accounts named in path, query and body."""
     sizes: tuple[Decimal | None, ...] = ()
-    """Sizes named in query and body, of a combination that of its largest leg; None for a value that is not a plain
-    number of shares.
+    """Sizes named in query and body, of a combination that of its most traded contract; None for a value that is not a
+    plain number of shares.
     """
     order_values: tuple[Decimal | None, ...] | None = None
     """The largest value of each ticket in the account's base currency; None if it cannot be bounded."""

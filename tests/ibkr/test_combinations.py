@@ -24,10 +24,13 @@ from ibkr_bridge.ibkr.combinations import units_per_quantity
         ("28812380;;;265598/1, 8314/+5", 5),
         ("28812380;;;265598/1.5", "1.5"),
         ("28812380;;;265598/0", 1),
+        ("28812380;;;265598/6,265598/6", 12),
+        ("28812380;;;265598/4,8314/5,265598/-3", 7),
+        ("28812380;;;265598@CBOE/2,265598@AMEX/2,0265598/2@SMART", 6),
     ],
 )
-def test_the_largest_ratio_counts(conidex: object, units: object) -> None:
-    """Whichever sign it has; a single contract is one unit."""
+def test_the_largest_ratio_of_a_contract_counts(conidex: object, units: object) -> None:
+    """Whichever sign it has, and in how many legs; a single contract is one unit."""
     assert units_per_quantity(conidex) == Decimal(str(units))
 
 
