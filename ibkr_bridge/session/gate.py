@@ -16,7 +16,7 @@ from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused, unknown_change
 from ibkr_bridge.ibkr.bodies import demands_accounts_first, looks_like_page
 from ibkr_bridge.ibkr.endpoint import Layer, OrderOperation
-from ibkr_bridge.session.ibkr_message import message_of
+from ibkr_bridge.session.ibkr_message import shown_message
 from ibkr_bridge.session.preflight import hints_session_loss, is_access_denied, refuses_for_session
 from ibkr_bridge.session.session_status import SessionStatus
 from ibkr_bridge.session.state_machine import SessionState
@@ -129,7 +129,7 @@ class SessionGate:
         await self._status.check_now()
         if not self._status.is_up(context.endpoint.layer):
             return unavailable_error(self._status)
-        words = self._redact(message_of(response.body))
+        words = shown_message(response.body, self._redact)
         return UpstreamRefused(
             "IBKR refuses this call to the user who is signed in" + (f"; IBKR says: {words}" if words else "")
         )

@@ -22,7 +22,7 @@ from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.ibkr.bodies import parse_json
 from ibkr_bridge.ibkr.endpoint import Layer, Prerequisite
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.session.ibkr_message import message_of
+from ibkr_bridge.session.ibkr_message import shorten, shown_message
 from ibkr_bridge.session.login_proof import LoginProof
 from ibkr_bridge.session.opener import OpeningReport, SessionOpener
 from ibkr_bridge.session.preflight import Accounts, PreflightOutcome, named_accounts
@@ -313,7 +313,7 @@ class Keeper(SessionStatus):
         response = await self._api.send(call)
         outcome = self._selected_account.on_response(response)
         if outcome is Selection.REFUSED and response is not None:
-            words = self._redactor.redact(message_of(response.body))
+            words = shown_message(response.body, self._redactor.redact)
             self._bus.publish(events.AccountNotSelected(response.status, words))
         return outcome is not Selection.UNDECIDED
 
@@ -392,8 +392,9 @@ class Keeper(SessionStatus):
         self._bus.publish(kind(*names, self.hint(), after, self.next_action, self.ibkr_message))
 
     def _joined_messages(self) -> str:
-        status_message = self._redactor.redact(self._api.status_message)
-        return "; ".join(dict.fromkeys(filter(None, (status_message, self._opener.message))))
+        """What IBKR says now and said of the last opening. A secret may have become known since."""
+        messages = (self._api.status_message, self._opener.message)
+        return "; ".join(dict.fromkeys(shorten(self._redactor.redact(each)) for each in messages if each))
 
     def _end_round(self) -> None:
         self._is_checking = False

@@ -9,6 +9,7 @@ from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.session.backoff import ReopenBackoff
+from ibkr_bridge.session.ibkr_message import shorten
 from ibkr_bridge.session.session_api import SessionApi
 
 FAILURES_BEFORE_CAUSES = 3  # failed openings after which the hint names the usual causes instead of "wait"
@@ -114,6 +115,6 @@ class SessionOpener:
         compete = self._compete is Compete.RECLAIM
         self.request_count += 1
         answer = await self._api.open_session(compete=compete)
-        self._last_status, self.message = answer.status, self._redact(answer.message)
+        self._last_status, self.message = answer.status, shorten(self._redact(answer.message))
         wait_s = round(self.wait_s, 1)
         self._bus.publish(events.SessionOpening(compete, attempt, answer.status, wait_s, self.message))
