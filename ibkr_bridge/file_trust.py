@@ -1,15 +1,17 @@
 """Whom a file or a directory belongs to, and who else may write it: what others may change is not trusted.
 
 A program that is started in a directory such as /tmp finds there what anybody has put there. Only ownership tells our
-own file from a planted one.
+own file from a planted one. What is no regular file is not read at all: opening a named pipe waits for a writer.
 """
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
 import stat
+from pathlib import Path
 
 ROOT = 0
 
@@ -22,6 +24,33 @@ def distrust(status: os.stat_result) -> str | None:
     if may_group_write or status.st_mode & stat.S_IWOTH:
         return "can be written by other users"
     return None
+
+
+def open_regular(path: Path, flags: int = 0) -> int:
+    """Open a regular file for reading, without waiting. Returns its descriptor.
+
+    Args:
+        path: the file.
+        flags: further flags, such as `os.O_NOFOLLOW`.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is a pipe, a device or a directory; `strerror` is for people.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return descriptor
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: see `open_regular`.
+    """
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read()
 
 
 def _is_private_group(status: os.stat_result) -> bool:

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from ibkr_bridge.events import Bus, StateUnavailable
-from ibkr_bridge.file_trust import distrust
+from ibkr_bridge.file_trust import distrust, open_regular
 
 WRITE_HINT = "make the state directory writable and see that it is not full"
 
@@ -53,10 +53,10 @@ def load_text(path: Path) -> str:
     """The text of a file.
 
     Raises:
-        OSError: it is missing, cannot be read, or is a link.
+        OSError: it is missing, cannot be read, or is a link or no regular file.
         ValueError: it is not UTF-8.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), encoding="utf-8") as file:
+    with os.fdopen(open_regular(path, os.O_NOFOLLOW), encoding="utf-8") as file:
         return file.read()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.file_trust import distrust
+from ibkr_bridge.file_trust import distrust, open_regular, read_regular
 
 ME = 4711
 
@@ -55,3 +55,28 @@ def test_a_file_of_our_own_is_trusted(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "a").touch(mode=0o644)
 
     assert distrust((tmp_path / "a").stat()) is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device", "link to a pipe"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """Opening a pipe would wait for ever, and a device may never end."""
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "it"
+    if kind == "directory":
+        path.mkdir()
+    if "pipe" in kind:
+        os.mkfifo(tmp_path / "pipe" if kind.startswith("link") else path)
+    if kind.startswith("link"):
+        path.symlink_to(tmp_path / "pipe")
+
+    with pytest.raises(OSError, match="it is no regular file"):
+        read_regular(path)
+
+
+def test_a_regular_file_is_read_through_a_link_unless_links_are_excluded(tmp_path: Path) -> None:
+    """The caller decides: files of the state directory are never links."""
+    (tmp_path / "target").write_bytes(b"text")
+    (tmp_path / "link").symlink_to("target")
+
+    assert read_regular(tmp_path / "link") == b"text"
+    with pytest.raises(OSError, match="symbolic links"):
+        open_regular(tmp_path / "link", os.O_NOFOLLOW)

@@ -32,6 +32,16 @@ def test_a_file_is_replaced_and_readable_only_by_its_owner(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_pipe_in_place_of_the_file_has_no_value(tmp_path: Path) -> None:
+    """The bridge must not wait for a writer."""
+    path = tmp_path / "a.json"
+    os.mkfifo(path)
+
+    assert load_json(path) is None
+    assert save(path, 1) == (True, [])
+    assert load_json(path) == 1
+
+
 def test_saving_none_removes_the_file(tmp_path: Path) -> None:
     """A second removal does no harm."""
     path = tmp_path / "a.json"

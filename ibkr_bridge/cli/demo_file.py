@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ibkr_bridge.cli import control_path, runtime_folder
+from ibkr_bridge.file_trust import open_regular
 
 SUFFIX = ".demo.json"
 CONNECT_TIMEOUT_S = 1.0  # a demo that runs accepts at once
@@ -59,7 +60,7 @@ def find_demo() -> DemoFile | None:
 
 def _read(path: Path) -> DemoFile | None:
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW)) as file:
+        with os.fdopen(open_regular(path, os.O_NOFOLLOW)) as file:
             demo = DemoFile(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from dotenv.parser import Binding, parse_stream
 
 from ibkr_bridge.config.value_types import Problem, is_file
-from ibkr_bridge.file_trust import distrust
+from ibkr_bridge.file_trust import distrust, open_regular, read_regular
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def read_dotenv(path: Path, problems: list[Problem]) -> dict[str, str]:
     missing without notice.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             if reason := _distrust(path, os.fstat(file.fileno())):
                 fix = "it must belong to this user or to root, and nobody else may write it: chown, and chmod 600"
                 problems.append(Problem(".env", f"{path} {reason}", fix))
@@ -83,7 +83,7 @@ def lines_systemd_reads_differently(path: Path) -> list[Problem]:
     Other lines only have to end on the same line.
     """
     try:
-        lines = path.read_bytes().decode("utf-8").replace("\r\n", "\n").split("\n")
+        lines = read_regular(path).decode("utf-8").replace("\r\n", "\n").split("\n")
     except (OSError, UnicodeDecodeError):
         return []  # `read_dotenv` reports it
     hint = "write NAME=value: no comment after it, no backslash, no spaces around the name, no byte order mark"
@@ -148,11 +148,11 @@ def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: li
         if path is None or name in env:
             continue
         try:
-            secrets[name] = Path(path).read_text("utf-8").strip()
-        except (OSError, ValueError):
-            problems.append(
-                Problem(f"{name}_FILE", "the file cannot be read", "name a text file that this user can read")
-            )
+            secrets[name] = read_regular(Path(path)).decode("utf-8").strip()
+        except (OSError, ValueError) as exc:
+            reason = f": {exc.strerror}" if isinstance(exc, OSError) else ""
+            fix = "name a text file that this user can read"
+            problems.append(Problem(f"{name}_FILE", f"the file cannot be read{reason}", fix))
     return secrets
 
 

@@ -98,6 +98,15 @@ def test_a_file_that_cannot_be_read_is_ignored(here: Path, text: str) -> None:
         assert find_demo() is None
 
 
+def test_a_pipe_is_ignored(here: Path) -> None:
+    """Opening it would wait for a writer."""
+    path = runtime_folder() / "7109.demo.json"
+    os.mkfifo(path)
+
+    assert here in path.parents
+    assert find_demo() is None
+
+
 def test_a_link_is_ignored(here: Path) -> None:
     """It may lead to a file of somebody else."""
     elsewhere = here / "elsewhere"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, free_port
 
@@ -27,6 +30,19 @@ def test_all_is_well(place: Place, running: Demo) -> None:
     ]
     assert "TLSv1.2" in result.stdout
     assert running.key not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["doctor", "status", "orders"])
+def test_a_pipe_in_place_of_the_settings_is_reported(tmp_path: Path, command: str) -> None:
+    """In a directory such as /tmp anybody can make one, and no command may wait for its writer."""
+    place = Place(tmp_path)
+    place.dotenv.unlink()
+    os.mkfifo(place.dotenv)
+
+    result = place.run(command, IBKR_BRIDGE_KEY=KEY)
+
+    assert result.returncode == EXIT_MISCONFIGURED
+    assert "it is no regular file" in result.stdout + result.stderr
 
 
 def test_a_missing_gateway_and_a_missing_bridge_are_both_reported(place: Place) -> None:

@@ -168,3 +168,17 @@ def test_the_file_beside_the_program_may_belong_to_its_owner(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     assert read_dotenv(path, problems) == {}
     assert len(problems) == 1
+
+
+def test_a_pipe_in_place_of_a_file_is_a_problem_and_is_not_waited_for(tmp_path: Path) -> None:
+    """Anybody can make one in a directory such as /tmp, and every command would hang there."""
+    path, problems = tmp_path / ".env", list[Problem]()
+    os.mkfifo(path)
+
+    assert read_dotenv(path, problems) == {}
+    assert lines_systemd_reads_differently(path) == []
+    assert read_secret_files({f"{KEY}_FILE": str(path)}, [KEY], problems) == {}
+    assert [problem.found for problem in problems] == [
+        "cannot be read: it is no regular file",
+        "the file cannot be read: it is no regular file",
+    ]

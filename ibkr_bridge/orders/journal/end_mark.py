@@ -15,6 +15,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from ibkr_bridge.file_trust import read_regular
+
 SUFFIX = "-last"  # as SQLite names the files beside a database, so that they are moved together
 MARK = re.compile(rb"(?P<number>\d{20}) (?P<seal>[0-9a-f]{64})\n")
 REMEDY = "restore the file, or move it away to begin a new one"
@@ -73,7 +75,7 @@ def mark_path(journal: Path) -> Path:
 def read_mark(journal: Path) -> tuple[int, str] | None:
     """Number and seal of a journal's end mark; None if there is none, as beside a copy, or if it cannot be read."""
     try:
-        return _parse(mark_path(journal).read_bytes()[:200])
+        return _parse(read_regular(mark_path(journal))[:200])
     except OSError:
         return None
 

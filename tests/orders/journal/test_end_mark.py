@@ -170,3 +170,15 @@ def test_a_mark_that_is_a_link_is_not_followed(path: Path, tmp_path: Path) -> No
     with pytest.raises(JournalUnavailable):
         write(path, "d")
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_pipe_in_place_of_the_mark_is_not_waited_for(tmp_path: Path) -> None:
+    """`orders verify` and the start must end."""
+    path = tmp_path / "orders.db"
+    write(path, "a")
+    mark_path(path).unlink()
+    os.mkfifo(mark_path(path))
+
+    assert read_mark(path) is None
+    with pytest.raises(JournalUnavailable):
+        write(path, "b")
