@@ -20,7 +20,7 @@ from ibkr_bridge.calls.header_policy import response_headers
 from ibkr_bridge.calls.messages import BodyStream, Response, discard
 from ibkr_bridge.errors import BridgeError, GatewayError, InvalidKey, MethodNotAllowed, NotBridged, OrderUnknown
 from ibkr_bridge.ibkr.catalogue import account_from_path
-from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
+from ibkr_bridge.ibkr.endpoint import RELEASES, Effect, Endpoint
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.profiles.profile import Profile
@@ -52,7 +52,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     if upstream_target is None:  # the path is a route of the bridge or is not bridged; both raise
         _check_own_route(target, request.app[OWN_ROUTES])
         upstream_target = resolve_upstream(target, request.app[SETTINGS])
-    if request.method not in METHODS and not _is_head_of_read(request):
+    if request.method not in METHODS and not _is_head_of_read(request, upstream_target):
         raise MethodNotAllowed("calls to the Gateway do not use this method", ", ".join(METHODS))
     profile = profile_of(request)
     session_handler = SESSION_ROUTES.get(upstream_target.segments)
@@ -61,10 +61,14 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     return await _forward(request, profile, upstream_target)
 
 
-def _is_head_of_read(request: web.Request) -> bool:
-    """Whether the call behind a HEAD is a read. Any other call is not sent, since HEAD must change nothing."""
+def _is_head_of_read(request: web.Request, upstream_target: UpstreamTarget) -> bool:
+    """Whether the call behind a HEAD is a read. Any other call is not sent, since HEAD must change nothing.
+
+    IBKR has GET calls that end subscriptions, and may not look at the method of its POST calls that do.
+    """
     endpoint = request[REQUEST_CONTEXT].endpoint
-    return request.method == hdrs.METH_HEAD and endpoint is not None and endpoint.effect is Effect.READ
+    is_release = upstream_target.segments[-1].lower() in RELEASES
+    return request.method == hdrs.METH_HEAD and endpoint is not None and endpoint.is_read and not is_release
 
 
 def _check_own_route(target: Target, own_routes: OwnRoutes) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.calls.context import CallContext
+from ibkr_bridge.ibkr.catalogue import CATALOGUE
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import OpenHarness
 from tests.harness import KEY, Harness, with_timeout
@@ -120,15 +121,39 @@ async def test_head_of_a_large_response_has_no_body(harness: Harness, sim: Simul
 
 
 @pytest.mark.parametrize(
-    "path", ["/iserver/reauthenticate", "/iserver/marketdata/unsubscribeall", "/iserver/account/DU1234567/orders"]
+    "path",
+    [
+        "/iserver/reauthenticate",
+        "/iserver/marketdata/unsubscribeall",
+        "/v1/api/iserver/marketdata/UnsubscribeAll",
+        "/marketdata/265598/unsubscribe",
+        "/iserver/marketdata/unsubscribe",
+        "/portfolio/DU1234567/positions/invalidate",
+        "/md/regsnapshot?conid=265598",
+        "/iserver/account/DU1234567/orders",
+    ],
 )
-async def test_head_of_what_is_no_read_is_refused_or_described(harness: Harness, sim: Simulator, path: str) -> None:
-    """It never does what only another method, or a GET that changes something, may do."""
-    before = len(sim.gateway_calls(path))
-    await harness.request("HEAD", path)
+async def test_head_of_a_call_with_an_effect_is_refused(harness: Harness, sim: Simulator, path: str) -> None:
+    """HEAD changes nothing: no order, no subscription, and nothing that IBKR keeps in its cache."""
+    name = path.partition("?")[0].rsplit("/", 1)[1]
+    before = len(sim.gateway_calls(name))
 
-    assert [call for call in sim.gateway_calls(path)[before:] if call.method != "GET"] == []
-    assert "reauthenticate" not in path or sim.gateway_calls(path)[before:] == []
+    reply = await harness.request("HEAD", path)
+
+    assert reply.status in (404, 405)  # 404 where the prefix is not open
+    assert len(sim.gateway_calls(name)) == before
+
+
+def test_every_get_that_is_no_plain_read_is_known_to_head() -> None:
+    """A new row of the catalogue with an effect must not be sent by HEAD."""
+    effects = {row.path for row in CATALOGUE if row.method == "GET" and not row.is_read}
+
+    assert effects == {
+        "/iserver/reauthenticate",
+        "/iserver/marketdata/unsubscribeall",
+        "/iserver/marketdata/{conid}/unsubscribe",
+        "/md/regsnapshot",
+    }
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
