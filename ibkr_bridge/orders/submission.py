@@ -156,7 +156,11 @@ class OrderSubmitter:
         record.coids, record.has_own_identity = placement.names, record.has_own_identity or placement.has_own_identity
         tickets = order_request.call.tickets.tickets
         figures = {"figures": figures_of_ticket(tickets[0])} if placement.names and len(tickets) == 1 else {}
-        record.match_criteria = {**similarity(tickets), **figures}
+        other_accounts = order_request.facts.accounts - {record.account}
+        record.match_criteria = {
+            **similarity(order_request.call.tickets.unambiguous, other_accounts),
+            **figures,
+        }
         return replace(order_request.call, body=placement.body)
 
     async def _check_and_send(self, order_request: OrderRequest, record: OrderRecord, call: Call) -> Response:

@@ -390,7 +390,19 @@ async def test_the_facts_of_an_order_are_in_its_first_entry(setup: SubmitterSetu
     assert (facts["owner"], facts["key"], facts["request"], facts["method"]) == ("one", "one", "req", "POST")
     assert (facts["fingerprint"], facts["idempotency"]) == (record.fingerprint, record.idempotency_digest)
     assert facts["wanted"]["alike"] == [{"conid": "8", "side": "BUY"}]
+    assert "accounts" not in facts["wanted"]
     assert "figures" in facts["wanted"]
+
+
+async def test_every_account_and_contract_that_a_placement_names_is_stored(setup: SubmitterSetup) -> None:
+    """The same order may come again by another path, or with its contract in another member."""
+    body = b'{"orders":[{"acctId":"DU22","conid":"08.0","conidex":"9@NYSE","side":" buy","quantity":1}]}'
+
+    await setup.submit(setup.request(body))
+
+    facts: Mapping[str, Any] = (await setup.repository.journal.read_all())[0][1].facts
+    assert facts["wanted"]["alike"] == [{"conid": "8", "others": ["9"], "side": "buy"}]
+    assert facts["wanted"]["accounts"] == ["DU22"]
 
 
 async def test_only_the_figures_of_a_single_order_are_stored(setup: SubmitterSetup) -> None:

@@ -24,7 +24,7 @@ from ibkr_bridge.orders.reconciliation.ibkr_rows import (
     status_of,
 )
 from ibkr_bridge.orders.reconciliation.modify_matching import figures_of_ticket, match_pending, visible_order_type
-from ibkr_bridge.orders.reconciliation.possible_duplicates import LEG_SEPARATOR, templates_of
+from ibkr_bridge.orders.reconciliation.possible_duplicates import may_be_row_of, templates_of
 
 ALL_ORDERS = "-1"  # as an order's id: every order of the account
 COID_MEMBERS = ("order_ref", "cOID", "local_order_id", "orderRef")
@@ -45,15 +45,7 @@ def has_similar(record: OrderRecord, listing: OrderListing) -> bool:
     """Whether any row could be an order without a cOID; if none could, the order does not exist."""
     similar_tickets = templates_of(record)
     rows = (*listing.orders, *listing.trades)
-    return not similar_tickets or any(_is_similar(row, likeness) for row in rows for likeness in similar_tickets)
-
-
-def _is_similar(row: IbkrRow, likeness: IbkrRow) -> bool:
-    conid = str(likeness.get("conid", "")).partition("@")[0]
-    side = str(likeness.get("side", ""))[:1].upper()
-    # IBKR lists a combination under a contract number of its own.
-    is_same_contract = LEG_SEPARATOR in conid or str(row.get("conid", "")) == conid
-    return is_same_contract and str(row.get("side", ""))[:1].upper() == side
+    return not similar_tickets or any(may_be_row_of(row, ticket) for row in rows for ticket in similar_tickets)
 
 
 def match(record: OrderRecord, listing: OrderListing) -> MatchResult | None:

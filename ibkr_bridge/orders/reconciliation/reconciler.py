@@ -22,7 +22,7 @@ from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListing
 from ibkr_bridge.orders.reconciliation.matching import has_similar, match
 from ibkr_bridge.orders.reconciliation.modify_matching import is_visible_change, matches_finally
-from ibkr_bridge.orders.reconciliation.possible_duplicates import may_be_same_order
+from ibkr_bridge.orders.reconciliation.possible_duplicates import may_be_same_order, may_concern_same_account
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 
@@ -180,7 +180,7 @@ class Reconciler:
         """Before IBKR's lists have been seen, every order of the account waits, for a minute at most if its caller
         confirms. After that only those that could be the same order.
         """
-        if None not in (order_request.account, record.account) and order_request.account != record.account:
+        if not may_concern_same_account(record, {order_request.account, *order_request.facts.accounts}):
             return False
         is_confirmed = UNKNOWN_OPEN in order_request.confirmations
         if record.account not in self._searched_accounts:

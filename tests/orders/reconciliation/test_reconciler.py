@@ -199,6 +199,28 @@ async def test_an_order_of_another_account_does_not_wait(reconciling: Reconciler
     await with_timeout(reconciling.reconciler.wait_for_unsettled(reconciling.setup.request()), 1.0)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "waits"),
+    [
+        ("/iserver/account/DU2/orders", b'{"orders":[{"acctId":"DU1","conid":8,"side":"BUY"}]}', True),
+        ("/iserver/account/All/orders", b'{"orders":[{"conid":8,"side":"BUY"}]}', True),
+        ("/iserver/account/DU2/orders", b'{"orders":[{"acctId":"DU2","conid":8,"side":"BUY"}]}', False),
+    ],
+)
+async def test_an_order_waits_for_every_account_that_it_names(
+    reconciling: ReconcilerSetup, path: str, body: bytes, waits: bool
+) -> None:
+    """A ticket may name another account than the path, and a group stands for all."""
+    await reconciling.lose("a", "DU1", restart=True)
+    request = reconciling.setup.request(body, path=path, account=path.split("/")[3])
+
+    waiting = asyncio.create_task(reconciling.reconciler.wait_for_unsettled(request))
+    await run_ready_tasks()
+
+    assert waiting.done() is not waits
+    waiting.cancel()
+
+
 SAME_ORDER = {"alike": [{"conid": "8", "side": "BUY"}]}  # as `SubmitterSetup.request` places it
 OTHER_SIDE = {"alike": [{"conid": "8", "side": "SELL"}]}
 
