@@ -9,8 +9,8 @@ HEAD = """# What is known of each endpoint
 
 The bridge's catalogue, `ibkr_bridge/ibkr/catalogue.py`. `python -m tools.endpoints` generates this page from it. Paths
 are those below `/v1/api`. A path that is not listed gets a cautious row: a GET is a read and is never cached, unless
-another method does more than read at that path; everything else counts as trading. `/sso/validate` is for the bridge
-only; callers never reach `/sso`.
+another method at that path does more than read or is an order call; everything else counts as trading.
+`/sso/validate` is for the bridge only; callers never reach `/sso`.
 
 - **effect**: both keys may send a `read`; all others need the full key. `change` changes something other than orders,
   so neither a pause nor an order limit stops it. `trade` obeys every rule. `session` is limited by the keeper.

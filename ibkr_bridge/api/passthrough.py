@@ -38,7 +38,7 @@ from ibkr_bridge.server.request_target import Target, UpstreamTarget
 from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
 
 CLIENT_READ_TIMEOUT_S = 15.0  # for a caller to read the next chunk of a large response
-ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification"})  # segments of paths
+ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification", "questions"})  # segments of paths
 STATUSES_WITHOUT_BODY = (204, 304)
 
 

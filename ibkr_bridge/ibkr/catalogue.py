@@ -6,8 +6,8 @@ also has the calls that IBKR wants first (`prerequisites`) and the prerequisite 
 (`satisfies`), the limit for the head of its response (`timeout_s`), how the bridge builds that response (`composition`),
 how long its lists may be (`max_items`) and what it concerns if it names no account (`concern`). Access checks, order
 rules, the session gate, admission, the cache, the preflight and the log use the rows. An unknown path gets a cautious
-row: a GET reads and is never cached, unless a row of another method at the same path does more than read; every other
-method trades. Pure: paths in, rows out.
+row: a GET reads and is never cached, unless a row of another method at the same path is an order call or does more than
+read; every other method trades. Pure: paths in, rows out.
 
 Sources of the rows: OAS is IBKR's OpenAPI document 2.28.0. SW2 is the older Swagger document of the Gateway. JAR stands
 for documents inside the Gateway. GUIDE stands for the pages "Client Portal API v1" and "Web API" of IBKR's campus.
@@ -268,9 +268,12 @@ def _unlisted_endpoint(method: str, segments: tuple[str, ...]) -> Endpoint:
 
 
 def _does_more_by_another_method(segments: tuple[str, ...]) -> bool:
-    """Whether IBKR changes, trades or charges at this path; nobody knows whether it looks at the method there."""
-    others = (_listed_endpoint(method, segments) for method in OTHER_METHODS)
-    return any(other is not None and other.effect is not READ for other in others)
+    """Whether IBKR changes, trades or charges at this path; nobody knows whether it looks at the method there.
+
+    A preview reads, but like every order call it cancels a pending question.
+    """
+    others = filter(None, (_listed_endpoint(method, segments) for method in OTHER_METHODS))
+    return any(other.effect is not READ or other.operation is not None for other in others)
 
 
 def account_from_path(endpoint: Endpoint, segments: tuple[str, ...]) -> str | None:

@@ -82,6 +82,28 @@ async def test_the_reading_key_allows_only_reads(open_harness: OpenHarness, sim:
     assert not [call for call in sim.calls("/order") if call.method != "GET" and "whatif" not in call.target]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/iserver/account/DU1234567/orders/whatif",
+        "/iserver/account/DU1234567/Order/whatif",
+        "/iserver/account/DU1234567/orders",
+        "/iserver/reply/abc",
+        "/iserver/questions/suppress",
+    ],
+)
+async def test_the_reading_key_does_not_reach_order_calls_by_get(
+    open_harness: OpenHarness, sim: Simulator, path: str
+) -> None:
+    """IBKR may not look at the method. A preview beside the order lock would end a question that is open."""
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
+
+    reply = await harness.get(path, key=READONLY_KEY)
+
+    assert (reply.status, reply.code) == (403, "insufficient_scope")
+    assert not [call for call in sim.gateway_calls() if path in call.target]
+
+
 @pytest.mark.parametrize("route", ["pause", "resume", "reconnect", "logout"])
 async def test_the_reading_key_does_not_change_the_session(open_harness: OpenHarness, route: str) -> None:
     """These routes need the full key."""

@@ -1051,6 +1051,15 @@ async def test_a_lost_order_whose_caller_left_gets_the_same_response_each_time(
         ("PUT", "/iserver/account/DU1234567/order/1"),
         ("DELETE", "/iserver/account/DU1234567/orders/-1"),
         ("POST", "/iserver/account/DU1234567/orders/now"),
+        ("GET", "/iserver/account/DU1234567/orders/whatif"),
+        ("GET", "/iserver/account/DU1234567/order/whatif"),
+        ("PUT", "/iserver/account/DU1234567/Orders/WhatIf"),
+        ("GET", "/iserver/account/DU1234567/orders"),
+        ("GET", "/iserver/account/DU1234567/order/1"),
+        ("GET", "/iserver/reply/abc"),
+        ("GET", "/iserver/questions/suppress"),
+        ("PUT", "/iserver/questions/suppress/reset"),
+        ("GET", "/iserver/notification"),
     ],
 )
 async def test_a_call_that_only_resembles_an_order_call_is_not_bridged(
