@@ -35,6 +35,7 @@ from ibkr_bridge.server.app_keys import (
     OWN_ROUTES,
     PROFILES,
     REDACTOR,
+    REQUEST_SHARES,
     SETTINGS,
     UNAPPLIED,
 )
@@ -45,6 +46,7 @@ from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.listener import listening_socket
 from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
+from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.response_headers import add_headers
 from ibkr_bridge.state_file import check_private, check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
@@ -150,7 +152,7 @@ class Bridge:
         app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
-        app[UNAPPLIED], app[BODY_BUDGET] = self.unapplied, BodyBudget()
+        app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = self.unapplied, BodyBudget(), RequestShares()
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))

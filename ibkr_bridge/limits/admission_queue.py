@@ -234,9 +234,9 @@ class AdmissionQueue:
         reduced = [queue for queue in by_key.values() if queue[0].has_reduced_share]
         is_share_full = sum(map(len, reduced)) >= reduced_capacity(self._limits.max_queued)
         candidates = reduced if queued_call.has_reduced_share and is_share_full else by_key.values()
-        largest = max(candidates, key=len, default=deque[QueuedCall]())
+        longest_queue = max(candidates, key=len, default=deque[QueuedCall]())
         own_count = len(by_key.get(queued_call.key_label, ()))
-        return largest[-1] if len(largest) > own_count + 1 else None
+        return longest_queue[-1] if len(longest_queue) > own_count + 1 else None
 
     def _drop_disconnected(self, priority: Priority) -> None:
         """Drop waiting calls whose caller has disconnected."""

@@ -20,7 +20,7 @@ from ibkr_bridge.errors import (
     UnsupportedMediaType,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.app_keys import BODY_BUDGET, DRAIN, KEYRING, OWN_ROUTES, SETTINGS
+from ibkr_bridge.server.app_keys import BODY_BUDGET, DRAIN, KEYRING, OWN_ROUTES, REQUEST_SHARES, SETTINGS
 from ibkr_bridge.server.credentials import extract
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
@@ -137,6 +137,13 @@ def check_coding(request: web.Request, _: RequestContext) -> None:
             raise UnsupportedMediaType("the body is compressed")
 
 
+def reserve_place(request: web.Request, request_context: RequestContext) -> None:
+    """Count the request among those of its key; the open routes need no place."""
+    if request_context.principal is not None:
+        shares, has_reduced_share = request.app[REQUEST_SHARES], request_context.has_reduced_share
+        request_context.on_finished.append(shares.begin(request_context.key_label, has_reduced_share=has_reduced_share))
+
+
 def reserve_body(request: web.Request, request_context: RequestContext) -> None:
     """Reserve memory for the body; `log_request` releases it when the request is answered.
 
@@ -144,9 +151,8 @@ def reserve_body(request: web.Request, request_context: RequestContext) -> None:
     """
     length = request.content_length if request.content_length is not None else MAX_BODY_BYTES
     if request.body_exists and request_context.principal is not None and length <= MAX_BODY_BYTES:
-        request_context.release_body = request.app[BODY_BUDGET].reserve(
-            length, has_reduced_share=request_context.has_reduced_share
-        )
+        budget = request.app[BODY_BUDGET]
+        request_context.on_finished.append(budget.reserve(length, has_reduced_share=request_context.has_reduced_share))
 
 
 # fmt: off
@@ -155,6 +161,7 @@ CHECKS: tuple[Callable[[web.Request, RequestContext], None], ...] = (
     check_target,  # can it be read in one way only?    400 414
     check_origin,  # was it sent by a page that may?    403
     authenticate,  # who is calling?                    401
+    reserve_place,  # has its key room for it?          503
     check_not_draining,  # are we ending?                     503
     check_scope,  # may they call this?                403
     check_coding,  # can the body be read as it is?     415

@@ -14,6 +14,7 @@ from ibkr_bridge.server.body_budget import BodyBudget
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.request_context import RequestContext
+from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.supervision import LoopMonitor
 
@@ -27,6 +28,7 @@ KEYRING = web.AppKey("keyring", KeyRing)
 LOOP_MONITOR = web.AppKey("loop_monitor", LoopMonitor)
 DRAIN = web.AppKey("drain", Drain)
 BODY_BUDGET = web.AppKey("body_budget", BodyBudget)
+REQUEST_SHARES = web.AppKey("request_shares", RequestShares)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
 

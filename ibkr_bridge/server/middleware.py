@@ -53,7 +53,8 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
         status = response.status
         return response
     finally:
-        request_context.release_body()
+        for release in request_context.on_finished:
+            release()
         ms = round((time.monotonic() - request_context.started_at) * 1000, 1)
         app[BUS].publish(
             events.RequestServed(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.redaction import Redactor
@@ -39,8 +38,8 @@ class RequestContext:
     """The record of the order call that it was."""
     on_delivered: Callable[[bool], None] | None = None
     """Called with whether the response reached its caller, if somebody needs to know."""
-    release_body: Callable[[], None] = noop
-    """Called when it is answered: gives back what its body took of the common budget."""
+    on_finished: list[Callable[[], None]] = field(default_factory=list)
+    """Called when it is answered: gives back what it took of what all callers share."""
     waited_s: float | None = None
     upstream_s: float | None = None
     no_content_type: bool = False

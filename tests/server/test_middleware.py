@@ -15,10 +15,20 @@ from ibkr_bridge import events
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.server.app_keys import BUS, DRAIN, KEYRING, OWN_ROUTES, REDACTOR, REQUEST_CONTEXT, SETTINGS
+from ibkr_bridge.server.app_keys import (
+    BUS,
+    DRAIN,
+    KEYRING,
+    OWN_ROUTES,
+    REDACTOR,
+    REQUEST_CONTEXT,
+    REQUEST_SHARES,
+    SETTINGS,
+)
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.middleware import middlewares
+from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.routing import OwnRoutes
 from tests.harness import KEY, settings_for
 
@@ -42,6 +52,7 @@ class AppUnderTest:
         redactor.add_secret(KEY, permanent=True)
         self.app = web.Application(middlewares=middlewares())
         self.app[SETTINGS], self.app[BUS], self.app[REDACTOR] = settings, bus, redactor
+        self.app[REQUEST_SHARES] = RequestShares()
         self.app[KEYRING], self.app[DRAIN], self.app[OWN_ROUTES] = KeyRing(settings), self.drain, ROUTES
         self.app.router.add_get("/things/{id}", handler)
         self.app.router.add_get("/up", handler)

@@ -1,0 +1,53 @@
+"""How many requests of each key are handled at the same time: each holds a connection, and those are limited too.
+
+A request may wait for a minute. Without a share of its own, one key with five hundred of them would leave no connection
+to the orders of the others, or to `/health`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from ibkr_bridge.calls.messages import call_once
+from ibkr_bridge.calls.shares import reduced_capacity
+from ibkr_bridge.errors import Busy
+from ibkr_bridge.server.connection import MAX_CONNECTIONS
+
+FREE_CONNECTIONS = 16  # for the routes without a key
+RETRY_AFTER_S = 1.0
+
+
+class RequestShares:
+    """Counts the requests that are being handled.
+
+    Args:
+        max_requests: how many with a key there may be; each key, and all with a reduced share together, may have three
+            quarters of them.
+    """
+
+    def __init__(self, max_requests: int = MAX_CONNECTIONS - FREE_CONNECTIONS) -> None:
+        self._max_requests = max_requests
+        self._by_key: Counter[str] = Counter()
+        self._reduced = 0
+
+    def __repr__(self) -> str:
+        return f"<RequestShares {self._by_key.total()}/{self._max_requests} requests>"
+
+    def begin(self, key_label: str, *, has_reduced_share: bool) -> Callable[[], None]:
+        """Count a request that begins. Returns the function that ends it.
+
+        Raises:
+            Busy: its key, or all keys together, have as many as they may.
+        """
+        share = reduced_capacity(self._max_requests)
+        is_share_used_up = self._by_key[key_label] >= share or (has_reduced_share and self._reduced >= share)
+        if is_share_used_up or self._by_key.total() >= self._max_requests:
+            hint = "send fewer requests at once, and end those that nobody waits for"
+            raise Busy("too many requests are being handled", hint=hint, retry_after=RETRY_AFTER_S)
+        self._add(key_label, 1, has_reduced_share)
+        return call_once(lambda: self._add(key_label, -1, has_reduced_share))
+
+    def _add(self, key_label: str, count: int, has_reduced_share: bool) -> None:  # private
+        self._by_key[key_label] += count
+        self._reduced += count * has_reduced_share
