@@ -103,7 +103,7 @@ async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarn
     async with AsyncExitStack() as stack:
 
         async def open_bridge(*, ready: bool = True, gateway: str | None = None, **env: str) -> Harness:
-            env.setdefault("IBKR_GATEWAY_TIMEOUT", "2")
+            env.setdefault("IBKR_GATEWAY_TIMEOUT", "3")
             harness = Harness(settings_for(gateway or sim.url, tmp_path / "state", **env))
             await stack.enter_async_context(harness)
             if ready:
