@@ -64,7 +64,10 @@ def scan_fields(query: str, tickets: OrderTickets) -> ScannedFields:
     for name, value in chain(parameters, tickets.fields):
         scanned.add(name.lower(), value)
     unsplit = parse_qsl(query)  # a combination contains semicolons, at which the other reading cuts it
-    scanned.sizes = [*_sizes_of([*parameters, *unsplit], tickets), *_missing_sizes(tickets)]
+    scanned.sizes = _sizes_of([*parameters, *unsplit], tickets)
+    sized = [_read_sizes(ticket.items()) for ticket in tickets.tickets]
+    if any(sized):  # then it is unknown how large IBKR makes the order of a ticket without a size
+        scanned.sizes += [None for sizes in sized if not sizes]
     return scanned
 
 
@@ -79,16 +82,10 @@ def _sizes_of(parameters: Members, tickets: OrderTickets) -> list[Decimal | None
     of_no_size = [unit for sizes, units in objects for unit in units if not sizes]
     is_split = bool(objects[0][0] or objects[0][1])
     return [
-        _multiply(size, _largest(everywhere if is_split else [*units, *of_no_size]))
+        _multiply_by_largest(size, everywhere if is_split else [*units, *of_no_size])
         for sizes, units in objects
         for size in sizes
     ]
-
-
-def _missing_sizes(tickets: OrderTickets) -> list[None]:
-    """One None for each of several tickets that has no size, as it is unknown how large IBKR makes its order."""
-    sized = [_read_sizes(ticket.items()) for ticket in tickets.tickets]
-    return [None for sizes in sized if not sizes] if any(sized) else []
 
 
 def _read_sizes(members: Members) -> list[Decimal | None]:
@@ -106,15 +103,13 @@ def _read_units(members: Members) -> list[Decimal | None]:
     ]
 
 
-def _largest(units: list[Decimal | None]) -> Decimal | None:
-    return None if None in units else max(filter(None, units), default=ONE)
-
-
-def _multiply(size: Decimal | None, units: Decimal | None) -> Decimal | None:
-    if size is None or units is None:
+def _multiply_by_largest(size: Decimal | None, units: list[Decimal | None]) -> Decimal | None:
+    """The size in its most traded contract; None if the size or one of the units cannot be read."""
+    if size is None or None in units:
         return None
+    multiplier = max(filter(None, units), default=ONE)
     try:
-        return size if units == ONE else ROUND_UP_CONTEXT.multiply(size, units)
+        return size if multiplier == ONE else ROUND_UP_CONTEXT.multiply(size, multiplier)
     except ArithmeticError:  # a number too large to compute with
         return None
 

@@ -74,16 +74,13 @@ def build_call(
 
 def _effect_of(method: str, path: str) -> tuple[bool, bool]:
     """Whether a call may change something, and whether it may be repeated."""
-    if method in ("GET", "HEAD") and _own_route(path) in OWN_READ_ROUTES:
+    own_route = path.partition("?")[0].removesuffix("/")
+    if own_route.startswith("/orders/") and own_route.count("/") == 2:
+        own_route = "/orders/{id}"  # as `OWN_READ_ROUTES` writes it
+    if method in ("GET", "HEAD") and own_route in OWN_READ_ROUTES:
         return False, True
     endpoint = endpoint_of("GET" if method == "HEAD" else method, path)
     return endpoint.effect is not Effect.READ, endpoint.is_repeatable
-
-
-def _own_route(path: str) -> str:
-    """The path as `OWN_READ_ROUTES` writes it, where the id of an order is `{id}`."""
-    plain = path.partition("?")[0].removesuffix("/")
-    return "/orders/{id}" if plain.startswith("/orders/") and plain.count("/") == 2 else plain
 
 
 def _build_target(path: str, params: Params) -> str:

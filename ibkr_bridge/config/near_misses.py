@@ -76,13 +76,9 @@ def _raw_words(name: str) -> list[str]:
 def _words(name: str) -> list[str]:
     """The words of a name without its prefix, each in the form that the settings use."""
     _, *raw_words = _raw_words(name)
-    words = [part for word in raw_words if word not in (OUR_PREFIX, *OTHER_PREFIXES) for part in _split(word)]
+    own_words = [word for word in raw_words if word not in (OUR_PREFIX, *OTHER_PREFIXES)]
+    words = [part for word in own_words for part in _known_words(word) or [word]]  # `MAXQTY` is two words
     return [part for word in words for part in SYNONYMS.get(word, word).split()]
-
-
-def _split(word: str) -> list[str]:
-    """The words that were run together, such as `MAXQTY`."""
-    return list(_known_words(word) or [word])
 
 
 @lru_cache(maxsize=1024)

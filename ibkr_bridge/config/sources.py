@@ -143,9 +143,12 @@ def systemd_env_copy(env: Mapping[str, str]) -> Path | None:
 def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: list[Problem]) -> dict[str, str]:
     """Read secrets from files: the file that `NAME_FILE` names (as Docker does), or systemd's credential `NAME`."""
     secrets: dict[str, str] = {}
+    credentials = env.get("CREDENTIALS_DIRECTORY")
     for name in names:
-        path = env.get(f"{name}_FILE") or _read_credential(env, name)
-        if path is None or name in env:
+        path = env.get(f"{name}_FILE")
+        if not path and credentials and is_file(Path(credentials) / name):
+            path = str(Path(credentials) / name)
+        if not path or name in env:
             continue
         try:
             secrets[name] = read_regular(Path(path)).decode("utf-8").strip()
@@ -154,9 +157,3 @@ def read_secret_files(env: Mapping[str, str], names: Iterable[str], problems: li
             fix = "name a text file that this user can read"
             problems.append(Problem(f"{name}_FILE", f"the file cannot be read{reason}", fix))
     return secrets
-
-
-def _read_credential(env: Mapping[str, str], name: str) -> str | None:
-    directory = env.get("CREDENTIALS_DIRECTORY")
-    path = Path(directory) / name if directory else None
-    return str(path) if path is not None and is_file(path) else None
