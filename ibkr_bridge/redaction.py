@@ -37,11 +37,9 @@ def escape_unprintable(text: str, *, exempt: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() or each in exempt else _escape(each) for each in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+    return "".join(
+        each if each.isprintable() or each in exempt else each.encode("unicode_escape").decode("ascii") for each in text
+    )
 
 
 def mask_account(account: str) -> str:

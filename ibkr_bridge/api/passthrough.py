@@ -8,7 +8,6 @@ complete.
 from __future__ import annotations
 
 import asyncio
-import functools
 from contextlib import nullcontext
 
 from aiohttp import hdrs, web
@@ -21,7 +20,6 @@ from ibkr_bridge.calls.messages import BodyStream, Response, discard
 from ibkr_bridge.errors import BridgeError, GatewayError, InvalidKey, MethodNotAllowed, NotBridged, OrderUnknown
 from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import RELEASES, Effect, Endpoint
-from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import (
@@ -123,7 +121,8 @@ async def _submit_order(request: web.Request, profile: Profile, context: CallCon
     finally:
         record = request_context.order_record = order_request.record
         if record is not None:
-            request_context.on_delivered = functools.partial(_on_delivered, profile, record)
+            submitter = profile.orders.submitter
+            request_context.on_delivered = lambda arrived: submitter.on_delivery(record, arrived=arrived)
             record.was_unread = unread_check(request)
 
 
@@ -143,10 +142,6 @@ def _order_request(request: web.Request, context: CallContext) -> OrderRequest:
         account=account_from_path(context.endpoint, segments),
         path_id=segments[-1] if segments else "",
     )
-
-
-def _on_delivered(profile: Profile, order: OrderRecord, arrived: bool) -> None:
-    profile.orders.submitter.on_delivery(order, arrived=arrived)
 
 
 async def _execute(request: web.Request, profile: Profile, context: CallContext) -> Response:

@@ -102,7 +102,8 @@ def _report(outcome: Outcome, args: argparse.Namespace) -> int:
     try:
         return _print_outcome(outcome, as_json=args.json)
     except OSError as exc:
-        _close_output()
+        if sys.stdout is not None:  # Python would flush it again at exit and report that failure
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not (isinstance(exc, BrokenPipeError) and args.method == "GET"):  # `call GET … | head` is no failure
             print("\n".join(_report_unprinted(outcome, exc)), file=sys.stderr)
         return EXIT_OUTPUT_FAILED
@@ -115,12 +116,6 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> int:
         return _print_error(outcome, as_json=as_json)
     _print(outcome, as_json=as_json)
     return EXIT_OK
-
-
-def _close_output() -> None:
-    """Point standard output at /dev/null. Python would flush it again at exit and report that failure."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report_unprinted(outcome: Outcome, failure: OSError) -> list[str]:
@@ -193,20 +188,12 @@ def _print(reply: Reply, *, as_json: bool) -> None:
         return
     try:
         text = json.dumps(reply.json(), indent=2, ensure_ascii=False) + "\n"
-    except (NotJson, RecursionError):
-        _write_bytes(_for_terminal(reply) if sys.stdout is not None and sys.stdout.isatty() else reply.body)
-    else:
-        _write_bytes(_escape_json(text).encode() if reply.body.strip() else b"")
-
-
-def _for_terminal(reply: Reply) -> bytes:
-    """A body that is not JSON, such as a page of IBKR, without characters that would control the terminal."""
-    return escape_unprintable(reply.text, exempt="\n\t").encode()
-
-
-def _escape_json(text: str) -> str:
-    """JSON for people: letters of all languages stay, and what would control a terminal becomes a `\\u` escape."""
-    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
+    except (NotJson, RecursionError):  # a page of IBKR, for example; it must not control the terminal
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        _write_bytes(escape_unprintable(reply.text, exempt="\n\t").encode() if is_terminal else reply.body)
+    else:  # letters of all languages stay, and what would control a terminal becomes a `\u` escape
+        escaped = "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
+        _write_bytes(escaped.encode() if reply.body.strip() else b"")
 
 
 def _body_as_json(reply: Reply) -> Any:

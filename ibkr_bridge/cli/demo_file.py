@@ -42,7 +42,7 @@ class DemoFile:
 
     def write(self) -> Path:
         """Write the file, readable by this user alone; one that a dead demo has left is replaced."""
-        path = _path_of(_port_of(self.url))
+        path = runtime_folder() / f"{_port_of(self.url)}{SUFFIX}"
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
             json.dump(asdict(self), file)
@@ -80,7 +80,3 @@ def _is_running(demo: DemoFile) -> bool:
 
 def _port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
-
-
-def _path_of(port: int) -> Path:
-    return runtime_folder() / f"{port}{SUFFIX}"

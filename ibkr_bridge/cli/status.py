@@ -114,12 +114,9 @@ def _gateway(status: dict[str, Any], _: datetime) -> str:
 def _traffic(status: dict[str, Any], _: datetime) -> str:
     budget, waiting = status["budget"] or {"used": 0, "limit": "any"}, status["waiting"]
     queues = ", ".join(f"{count} {name}" for name, count in waiting.items() if count) or "nobody"
-    return f"{budget['used']} of {budget['limit']} calls a second used; waiting: {queues}{_cache_hits(status['cache'])}"
-
-
-def _cache_hits(cache: dict[str, Any] | None) -> str:
-    rate = cache and cache["hit_rate"]
-    return f"; {rate:.0%} of reads answered from the cache" if rate else ""
+    hit_rate = status["cache"] and status["cache"]["hit_rate"]
+    hits = f"; {hit_rate:.0%} of reads answered from the cache" if hit_rate else ""
+    return f"{budget['used']} of {budget['limit']} calls a second used; waiting: {queues}{hits}"
 
 
 def _penalty(status: dict[str, Any], _: datetime) -> str:

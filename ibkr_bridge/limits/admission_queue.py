@@ -73,7 +73,7 @@ class AdmissionQueue:
 
     def waiting(self) -> Counter[Priority]:
         """How many calls wait, by priority."""
-        return Counter({each: self._queue_length(each) for each in Priority})
+        return Counter({each: sum(map(len, self._queues[each].values())) for each in Priority})
 
     def budget_used(self, now: float) -> int:
         """How much of the limit of all calls is used."""
@@ -123,7 +123,9 @@ class AdmissionQueue:
             return None  # at once, as many may wait
         for queued_call in self._admissible_in_order(now):
             self.remove(queued_call)
-            self._rotate_key(queued_call)
+            keys = self._queues[queued_call.priority]
+            if queued_call.key_label in keys:  # the other keys are next
+                keys[queued_call.key_label] = keys.pop(queued_call.key_label)
             self._admit(queued_call, now)
             return queued_call
         return None
@@ -219,9 +221,6 @@ class AdmissionQueue:
 
     # -- internals
 
-    def _queue_length(self, priority: Priority) -> int:
-        return sum(map(len, self._queues[priority].values()))
-
     def _has_place(self, queued_call: QueuedCall) -> bool:
         holders = [each.has_reduced_share for queue in self._queues[queued_call.priority].values() for each in queue]
         return has_room(self._limits.max_queued, holders, has_reduced_share=queued_call.has_reduced_share)
@@ -268,7 +267,8 @@ class AdmissionQueue:
             return True
         if queued_call.priority is not Priority.ORDERS and not self._unanswered.may_enter(queued_call, now):
             return False
-        if self._taken < self._slots_for(queued_call.priority):
+        reserved = 0 if queued_call.priority is Priority.ORDERS else self._limits.slots_for_orders
+        if self._taken < self._limits.slots - reserved:
             return True
         held = sum(each.holds_slot for each in self._unanswered.unanswered(now))
         return self._unanswered.is_answering and self._taken == held
@@ -276,9 +276,6 @@ class AdmissionQueue:
     def _free_slot(self, queued_call: QueuedCall) -> None:
         self._taken -= queued_call.holds_slot
         queued_call.holds_slot = False
-
-    def _slots_for(self, priority: Priority) -> int:
-        return self._limits.slots - (0 if priority is Priority.ORDERS else self._limits.slots_for_orders)
 
     def _windows_have_room(self, queued_call: QueuedCall, now: float) -> bool:
         """Whether every window has a place. While the Gateway is silent, a cancel does not wait for the places of calls
@@ -323,11 +320,6 @@ class AdmissionQueue:
     def _earliest_start(self, queued_call: QueuedCall, now: float) -> float | None:
         times = [window.next_free_at(now) for window in self._windows(queued_call)]
         return None if None in times else max((at for at in times if at is not None), default=now)
-
-    def _rotate_key(self, queued_call: QueuedCall) -> None:
-        keys = self._queues[queued_call.priority]
-        if queued_call.key_label in keys:
-            keys[queued_call.key_label] = keys.pop(queued_call.key_label)
 
     def _queued_before(self, queued_call: QueuedCall) -> Iterator[QueuedCall]:
         """The calls that go before another: those of higher priority, and of each other key as many as of its own."""

@@ -66,7 +66,8 @@ class LineLimits:
             group.lines_left -= 1
             return True
         group.summed_since = group.summed_since if group.summed else now
-        group.summed[_label(event)] += 1
+        label = f"{event.event} {event.status}" if isinstance(event, events.RequestServed) else event.event
+        group.summed[label] += 1
         return False
 
     def due_summaries(self, now: float) -> list[events.LinesSummedUp]:
@@ -88,7 +89,3 @@ class LineLimits:
         total, seconds = group.summed.total(), round(now - group.summed_since, 1)
         group.summed.clear()
         return events.LinesSummedUp(name, total, seconds, parts)
-
-
-def _label(event: events.Event) -> str:
-    return f"{event.event} {event.status}" if isinstance(event, events.RequestServed) else event.event
