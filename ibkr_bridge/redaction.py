@@ -93,15 +93,11 @@ class Redactor:
             if secret in text:
                 text = text.replace(secret, REDACTED)
         if JWT_PREFIX in text:  # hardly any line has one, and this test is faster than a pattern
-            text = JWT_PATTERN.sub(_redact_token, text)
+            text = JWT_PATTERN.sub(lambda match: REDACTED if "." in match.group() else match.group(), text)
         for number, pattern in self._accounts.items():
             if number in text:
                 text = pattern.sub(mask_account(number), text)
         return ACCOUNT_PATTERN.sub(_mask_match, text)
-
-
-def _redact_token(match: re.Match[str]) -> str:
-    return REDACTED if "." in match.group() else match.group()
 
 
 def _mask_match(match: re.Match[str]) -> str:

@@ -40,7 +40,7 @@ class AdmissionGate:
         context.preconditions.append(functools.partial(_check_second_sending, permit))
         context.on_sent.append(functools.partial(self._mark_sent, permit))
         context.on_released.append(functools.partial(self._release, permit))
-        context.on_given_up.append(functools.partial(_give_up, permit))
+        context.on_given_up.append(lambda _: permit.on_given_up())
         response = await proceed(context)
         permit.on_answered()
         return response
@@ -72,10 +72,6 @@ class AdmissionGate:
         permit.release()
         if context.is_sent:
             self._persistent_windows.record(context.endpoint)  # IBKR counts a long call until it ends
-
-
-def _give_up(permit: Permit, _: CallContext) -> None:
-    permit.on_given_up()
 
 
 def _check_second_sending(permit: Permit, context: CallContext) -> None:

@@ -31,13 +31,9 @@ class PenaltyGate:
         if response.status != HTTPStatus.TOO_MANY_REQUESTS:
             return response
         discard(response)
-        raise self._penalty_box.on_429(context.endpoint, _retry_after(response))
+        text = response.headers.get("Retry-After", "")
+        retry_after_s = float(text[:MAX_DIGITS]) if text.isascii() and text.isdigit() else None  # it may be a date
+        raise self._penalty_box.on_429(context.endpoint, retry_after_s)
 
     def _check(self, context: CallContext) -> None:
         self._penalty_box.check(context.endpoint)
-
-
-def _retry_after(response: Response) -> float | None:
-    """IBKR's Retry-After, seconds; None if there is none, or a date."""
-    text = response.headers.get("Retry-After", "")
-    return float(text[:MAX_DIGITS]) if text.isascii() and text.isdigit() else None

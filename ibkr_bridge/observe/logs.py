@@ -58,7 +58,9 @@ def processors(form: LogFormat, stream: TextIO, *, journal: bool) -> list[struct
     is_console = form is LogFormat.CONSOLE
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False) if is_console else _add_timestamp
     text = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if is_console else _as_json
-    last_steps: list[structlog.typing.Processor] = [text, _with_priority] if journal else [stamp, text]
+    last_steps: list[structlog.typing.Processor] = [stamp, text]
+    if journal:  # it has its own time, and reads `<N>` at the beginning of a line as its priority
+        last_steps = [text, lambda _, level, line: f"<{PRIORITY[level]}>{line}"]
     first_steps: list[structlog.typing.Processor] = [_escape_values] if is_console else []  # JSON escapes by itself
     return [*first_steps, structlog.processors.add_log_level, *last_steps]
 
@@ -211,11 +213,6 @@ def _escape_values(_: object, __: str, line: EventDict) -> EventDict:
 
 def _as_json(_: object, __: str, line: EventDict) -> str:
     return ENCODER.encode(line)
-
-
-def _with_priority(_: object, level: str, line: Any) -> str:
-    """The journal reads `<N>` at the beginning of a line as its priority."""
-    return f"<{PRIORITY[level]}>{line}"
 
 
 CONSOLE_RENDERER = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, sort_keys=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 from urllib.parse import unquote_plus
 
 from ibkr_bridge.calls.messages import Call, FetchCall, Response, discard, is_refusal
@@ -68,10 +69,9 @@ def filter_orders(body: bytes, wanted: frozenset[str]) -> bytes | None:
     except (ValueError, KeyError, RecursionError):
         return None
     states = wanted - {BY_TIME}
+    rows = [(order if isinstance(order, dict) else {}, text) for order, text in orders]
     matching = [
-        (order, text)
-        for order, text in orders
-        if not states or _normalise_state(_member_text(order, "status")) in states
+        (row, text) for row, text in rows if not states or _normalise_state(str(row.get("status", ""))) in states
     ]
     if BY_TIME in wanted:
         matching.sort(key=lambda part: _order_time(part[0]), reverse=True)
@@ -79,10 +79,6 @@ def filter_orders(body: bytes, wanted: frozenset[str]) -> bytes | None:
     return ("{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items()) + "}").encode()
 
 
-def _member_text(order: object, name: str) -> str:
-    return str(order.get(name, "")) if isinstance(order, dict) else ""
-
-
-def _order_time(order: object) -> float:
-    value = order.get("lastExecutionTime_r") if isinstance(order, dict) else None
+def _order_time(row: dict[str, Any]) -> float:
+    value = row.get("lastExecutionTime_r")
     return value if isinstance(value, int | float) else 0.0

@@ -93,8 +93,8 @@ class TopicSnapshot:
         if self._keys is None:
             return dict(self._head)
         places, _ = self._keys
-        rows = list(self._rows.values())
-        return {**self._head, places: SHAPES.get(self._kind, _list_shape)(rows)}
+        rows, shape = list(self._rows.values()), SHAPES.get(self._kind)
+        return {**self._head, places: shape(rows) if shape is not None else rows}
 
 
 def _row_name(row: Row, key: str) -> str:
@@ -107,10 +107,6 @@ def rows_of(as_message: object) -> list[Row]:
     if isinstance(as_message, Mapping):
         return [{"key": str(name), **row} for name, row in as_message.items() if isinstance(row, dict)]
     return [row for row in as_message if isinstance(row, dict)] if isinstance(as_message, list) else []
-
-
-def _list_shape(rows: list[Row]) -> object:
-    return rows
 
 
 def _object_shape(rows: list[Row]) -> object:

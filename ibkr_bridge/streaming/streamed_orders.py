@@ -59,7 +59,9 @@ class StreamedOrders:
             if rows is None:
                 raise
         context.source, context.age_s = "stream", None
-        return json_response({"orders": _of_account([*rows, *self._missing(rows)], context), "snapshot": True})
+        streamed = {str(row.get("orderId")) for row in rows}
+        rows += [row for row in self._recent_orders() if str(row.get("orderId")) not in streamed]
+        return json_response({"orders": _of_account(rows, context), "snapshot": True})
 
     async def _wait_for_orders(self) -> list[dict[str, Any]] | None:
         """All orders of the stream; None if it is down or does not answer."""
@@ -84,10 +86,6 @@ class StreamedOrders:
         if not is_known or not self._hub.source.is_fresh:
             return None
         return [dict(row) for row in rows_of(subscription.topic_snapshot.as_message().get("args"))]
-
-    def _missing(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        streamed = {str(row.get("orderId")) for row in rows}
-        return [row for row in self._recent_orders() if str(row.get("orderId")) not in streamed]
 
 
 class _NoSink:

@@ -110,7 +110,9 @@ class JournalStore:
         self._was_attempted = False
         file = self._open_file()
         self._was_attempted = True
-        batch = [*self._pending, *filter(self._is_not_withdrawn, entries)]
+        # After a disk that reported an error, the store may have written the refusal of an order already.
+        new = (each for each in entries if each.what is not OrderEvent.REFUSED or each.order_id not in self._withdrawn)
+        batch = [*self._pending, *new]
         try:
             last = _insert(file, self._last, batch)
         except Exception as exc:  # whatever it is, nothing may be sent, and no other code would report it
@@ -215,10 +217,6 @@ class JournalStore:
                 if entry.what is OrderEvent.SENT:
                     self._withdrawn.add(entry.order_id)
         self._doubtful = []
-
-    def _is_not_withdrawn(self, entry: JournalEntry) -> bool:
-        """Whether an entry is new to the file: the store may have written the refusal of this order already."""
-        return entry.what is not OrderEvent.REFUSED or entry.order_id not in self._withdrawn
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         """Open the file for writing; it is created if missing, and only its owner can read it."""
