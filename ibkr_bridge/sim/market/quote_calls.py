@@ -79,7 +79,8 @@ def snapshot(world: World, request: MarketRequest) -> MarketResponse:
 
 def history(world: World, request: MarketRequest) -> MarketResponse:
     """Candles up to now; volumes are to be multiplied by `volumeFactor`."""
-    instrument = _find_instrument(world, request.query.get("conid", ""))
+    conid = request.query.get("conid", "")
+    instrument = world.quotes.instrument(int(conid)) if conid.isdigit() else None
     if instrument is None:
         return error_response(400, "Bad Request: no such conid")
     chart = draw_chart(world, instrument, request.query, request.now)
@@ -140,10 +141,6 @@ def shown_fields(
 
 def _lines(world: World) -> MarketDataLines:
     return world.sessions.brokerage.lines if world.sessions.brokerage else MarketDataLines()
-
-
-def _find_instrument(world: World, conid: str) -> Instrument | None:
-    return world.quotes.instrument(int(conid)) if conid.isdigit() else None
 
 
 def parse_span(text: str) -> int:

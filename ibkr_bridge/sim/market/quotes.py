@@ -72,7 +72,8 @@ class Quotes:
             return Decimal(0)
         phase = zlib.crc32(f"{self._seed}/{conid}".encode()) % 1000 / 159.0
         swing = 0.01 * math.sin(now / 97.0 + phase) + 0.002 * math.sin(now / 3.1 + 2 * phase)
-        return _round_to_tick(instrument.price * (1 + Decimal(str(round(swing, 9)))), instrument.tick)
+        price, tick = instrument.price * (1 + Decimal(str(round(swing, 9)))), instrument.tick
+        return ((price / tick).to_integral_value() * tick).quantize(tick)
 
     def bid_price(self, conid: int, now: float) -> Decimal:
         """The best bid: a tick below the last price."""
@@ -85,7 +86,3 @@ class Quotes:
     def _tick(self, conid: int) -> Decimal:
         instrument = self.instrument(conid)
         return instrument.tick if instrument else CENT
-
-
-def _round_to_tick(price: Decimal, tick: Decimal) -> Decimal:
-    return ((price / tick).to_integral_value() * tick).quantize(tick)

@@ -104,8 +104,11 @@ class Sessions:
     def find_login(self, token: str | None, now: float) -> Login | None:
         """The login of a token if it has not ended; this call keeps it alive."""
         login = self._logins.get(token or "")
-        if login is None or login.remaining_s(now) <= 0:
-            self._end_login(login)
+        if login is None:
+            return None
+        if login.remaining_s(now) <= 0:
+            del self._logins[login.token]
+            self.lose_brokerage()
             return None
         login.used_at = now
         return login
@@ -162,15 +165,8 @@ class Sessions:
     def is_established(self, now: float) -> bool:
         """Whether the accounts have arrived as well."""
         is_late = self.contradiction is Contradiction.NEVER_ESTABLISHED
-        return not is_late and self.shows_authenticated(now) and self._is_past_establishing(now)
-
-    def _is_past_establishing(self, now: float) -> bool:
-        return self.brokerage is not None and now >= self.brokerage.established_at
-
-    def _end_login(self, login: Login | None) -> None:
-        if login is not None:
-            del self._logins[login.token]
-            self.lose_brokerage()
+        has_arrived = self.brokerage is not None and now >= self.brokerage.established_at
+        return not is_late and self.shows_authenticated(now) and has_arrived
 
     def _next_midnight(self, now: float) -> float:
         local_now = self.calendar.utc_at(now).astimezone(NEW_YORK)

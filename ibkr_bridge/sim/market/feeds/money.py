@@ -69,12 +69,11 @@ class Rows(Feed):
 
     def _requested(self, rows: dict[str, Row]) -> dict[str, Row]:
         keys, fields = read_texts(self.request.form.get("keys")), read_texts(self.request.form.get("fields"))
-        chosen = {key: row for key, row in rows.items() if not keys or key in keys or key == ACCOUNT_CODE}
-        return {key: _select_fields(row, fields) for key, row in chosen.items()}
-
-
-def _select_fields(row: Row, names: list[str]) -> Row:
-    return {name: value for name, value in row.items() if not names or name in names}
+        return {
+            key: {name: value for name, value in row.items() if not fields or name in fields}
+            for key, row in rows.items()
+            if not keys or key in keys or key == ACCOUNT_CODE
+        }
 
 
 def _summary(world: World, account: str, now: float) -> dict[str, Row]:

@@ -45,13 +45,10 @@ class Orders(Feed):
 
     def messages_after_call(self) -> list[Message]:
         """One message for each order that has changed, with the changed members."""
-        rows = self._changed_rows()
-        return [] if self._is_muted else [self.message({"args": [each]}) for each in rows]
-
-    def _changed_rows(self) -> list[dict[str, Any]]:
         book = self.world.book
         changed, self._seen_count = dict.fromkeys(book.changed_numbers[self._seen_count :]), len(book.changed_numbers)
-        return [self._changed_row(book.last_state(number)) for number in changed]
+        rows = [self._changed_row(book.last_state(number)) for number in changed]
+        return [] if self._is_muted else [self.message({"args": [each]}) for each in rows]
 
     def _changed_row(self, order: Order) -> dict[str, Any]:
         previous, self._orders[order.number] = self._orders.get(order.number), order
