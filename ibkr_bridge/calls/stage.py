@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -29,12 +30,5 @@ def fold(stages: Sequence[Stage], last: Proceed) -> Proceed:
     """Join stages, the outermost first, and the last step into one function."""
     following = last
     for stage in reversed(stages):
-        following = _before(stage, following)
+        following = functools.partial(stage, proceed=following)
     return following
-
-
-def _before(stage: Stage, proceed: Proceed) -> Proceed:
-    def run(context: CallContext) -> Awaitable[Response]:
-        return stage(context, proceed)
-
-    return run

@@ -82,19 +82,16 @@ def _read_body(argument: str | None) -> bytes | None:
     if argument is None:
         return None
     try:
-        body = _read_bytes(argument)
+        if argument == "-":
+            body = sys.stdin.buffer.read()
+        else:
+            body = Path(argument[1:]).read_bytes() if argument.startswith("@") else os.fsencode(argument)
         json.loads(body)
     except OSError as exc:
         raise ValueError(f"--data: {argument[1:]} cannot be read: {exc.strerror}") from exc
     except (ValueError, RecursionError) as exc:
         raise ValueError(f"--data is not JSON: {exc}") from exc
     return body
-
-
-def _read_bytes(argument: str) -> bytes:
-    if argument == "-":
-        return sys.stdin.buffer.read()
-    return Path(argument[1:]).read_bytes() if argument.startswith("@") else os.fsencode(argument)
 
 
 def _report(outcome: Outcome, args: argparse.Namespace) -> int:

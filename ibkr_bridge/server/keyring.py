@@ -192,12 +192,8 @@ def key_from_headers(headers: CIMultiDictProxy[str]) -> bytes | None:
     """
     values: Sequence[str] = headers.getall("X-Bridge-Key", ())
     if not values:
-        values = [_bearer_value(value) for value in headers.getall("Authorization", ())]
+        parts = (value.partition(" ") for value in headers.getall("Authorization", ()))
+        values = [token.strip() if scheme.lower() == "bearer" else "" for scheme, _, token in parts]
     if len(set(values)) != 1 or not values[0]:
         return None
     return values[0].encode("utf-8", "surrogateescape")
-
-
-def _bearer_value(value: str) -> str:
-    scheme, _, token = value.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""

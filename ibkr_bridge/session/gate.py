@@ -69,18 +69,15 @@ class SessionGate:
     def observe(self, context: CallContext, response: Response) -> None:
         """Learn from a response of IBKR, before the stages above the upstream see it."""
         if context.endpoint.layer is Layer.BROKERAGE:
-            self._report(context, response)
+            is_refused = refuses_for_session(context.call, response)
+            if is_refused or response.status in WORKING_STATUSES:
+                self._status.report_call(is_refused=is_refused)
         if not hints_session_loss(response.status, response.body):
             return
         wants_accounts = demands_accounts_first(response.status, response.body)
         self._status.request_check(prepare=wants_accounts)
         if wants_accounts and response.status != 200:
             self._on_other_session()
-
-    def _report(self, context: CallContext, response: Response) -> None:
-        is_refused = refuses_for_session(context.call, response)
-        if is_refused or response.status in WORKING_STATUSES:
-            self._status.report_call(is_refused=is_refused)
 
     async def require_login(self) -> None:
         """Check that somebody is signed in, with a fresh check of the session.

@@ -36,7 +36,8 @@ def message_of(body: bytes) -> str:
     """
     parsed = parse_json(body) if len(body) <= MAX_READ_BYTES else None
     if isinstance(parsed, dict):
-        return _message_in(parsed)
+        texts = dict.fromkeys(text for name in MEMBERS for text in _texts(parsed.get(name)))  # each text once
+        return _one_line("; ".join(texts))
     text = "" if parsed is not None else _plain_text(body)
     return "" if text.startswith(JSON_BEGINNINGS) else text
 
@@ -44,11 +45,6 @@ def message_of(body: bytes) -> str:
 def shorten(text: str) -> str:
     """At most `MAX_MESSAGE_LENGTH` characters of a text; it must be redacted already."""
     return text if len(text) <= MAX_MESSAGE_LENGTH else text[: MAX_MESSAGE_LENGTH - 1] + "…"
-
-
-def _message_in(parsed: dict[str, object]) -> str:
-    """What IBKR says in a JSON object, each text once."""
-    return _one_line("; ".join(dict.fromkeys(text for name in MEMBERS for text in _texts(parsed.get(name)))))
 
 
 def _plain_text(body: bytes) -> str:

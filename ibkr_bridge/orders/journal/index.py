@@ -143,8 +143,10 @@ class OrderIndex:
 
     def add_names(self, record: OrderRecord) -> None:
         """Index an order by the names it has now; an order that may be sent again gives up its names."""
-        if record.id in self._alive and record.id not in self._records:
-            self._readmit(record)
+        is_row = record.id in self._alive and record.id not in self._records
+        if is_row and (row := self.rows.find(record.place)) is not None:
+            self.rows.remove(row)  # it has changed since: its connection proved to be reset, for example
+            self._records[record.id] = record
         if record.may_be_sent_again:
             self._remove_names(record)
             return
@@ -156,12 +158,6 @@ class OrderIndex:
             self._by_reply.add(reply, record)
         if record.operation is OrderOperation.PLACE and not record.has_own_identity:
             self._anonymous.add((record.owner, record.fingerprint), record)
-
-    def _readmit(self, record: OrderRecord) -> None:
-        """An order that became a row has changed: its connection proved to be reset, for example."""
-        if (row := self.rows.find(record.place)) is not None:
-            self.rows.remove(row)
-            self._records[record.id] = record
 
     def find(self, order: str) -> OrderRecord | None:
         """Find the record of an order by its id. Of most finished orders there is none."""

@@ -75,12 +75,10 @@ class WebSocketFactory:
 
     def open(self) -> _Connect:
         """A websocket that is open for the length of an `async with`."""
-        return _Connect(self._base, self._cookie_header(), self._tls, self._path)
-
-    def _cookie_header(self) -> str:
         session = self._session()
         own = f'api={{"session":"{session}"}}' if session.isalnum() else ""
-        return "; ".join(filter(None, (self._cookies.header(self._base, WEBSOCKET_PATH), own)))
+        cookies = "; ".join(filter(None, (self._cookies.header(self._base, WEBSOCKET_PATH), own)))
+        return _Connect(self._base, cookies, self._tls, self._path)
 
 
 class _Connect:
