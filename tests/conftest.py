@@ -98,12 +98,17 @@ async def sim() -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarness]:
-    """A function that starts a bridge in front of the simulated Gateway; its arguments are settings."""
+async def open_harness(request: pytest.FixtureRequest, sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarness]:
+    """A function that starts a bridge in front of the simulated Gateway; its arguments are settings.
+
+    Its Gateway timeout is 3 s, as a busy machine may pause for 1 s. A test with the mark `unanswered` waits for that
+    timeout, so there it is shorter.
+    """
+    timeout = "1.5" if request.node.get_closest_marker("unanswered") else "3"
     async with AsyncExitStack() as stack:
 
         async def open_bridge(*, ready: bool = True, gateway: str | None = None, **env: str) -> Harness:
-            env.setdefault("IBKR_GATEWAY_TIMEOUT", "3")
+            env.setdefault("IBKR_GATEWAY_TIMEOUT", timeout)
             harness = Harness(settings_for(gateway or sim.url, tmp_path / "state", **env))
             await stack.enter_async_context(harness)
             if ready:
@@ -115,5 +120,5 @@ async def open_harness(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarn
 
 @pytest.fixture
 async def harness(open_harness: OpenHarness) -> Harness:
-    """A bridge in paper mode with a ready session. Its Gateway timeout is 2 s: a busy machine may pause for 1 s."""
+    """A bridge in paper mode with a ready session."""
     return await open_harness()

@@ -180,6 +180,11 @@ class Harness:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def wait_until_checked(self, state: SessionState) -> None:
+        """Have the session checked now, and wait until it is in a state. The next regular check may be seconds away."""
+        self.bridge.profile.keeper.request_check()
+        await self.wait_until(state)
+
     async def wait_until_settled(self, order: str, *states: str) -> str:
         """Wait until an order is in one of these states, or in any settled state, and return the state."""
         awaited_states = states or ("placed", "rejected", "refused", "not_placed")

@@ -150,6 +150,7 @@ async def test_an_old_check_is_not_reported_as_the_present_state(
     assert (status["authenticated"], status["state"], status["reason"]) == (False, "silent", "gateway_timeout")
 
 
+@pytest.mark.unanswered
 async def test_abandoned_calls_are_counted(harness: Harness, sim: Simulator) -> None:
     """They hold slots until the Gateway has finished with them."""
     sim.faults.add("silence", path="/portfolio/accounts", times=2)

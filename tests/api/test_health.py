@@ -31,7 +31,7 @@ async def test_the_bytes_of_an_open_session(harness: Harness) -> None:
 async def test_a_missing_session_comes_with_reason_hint_and_time(harness: Harness, sim: Simulator) -> None:
     """The status is always 200, since the request itself succeeded."""
     sim.log_out()
-    await harness.wait_until(SessionState.SIGNED_OUT)
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
 
     reply = await harness.get("/gateway/auth-status", key=None)
 
@@ -46,7 +46,7 @@ async def test_readyz_says_whether_brokerage_calls_work(harness: Harness, sim: S
     assert (await harness.get("/readyz", key=None)).body == b"ready"
 
     sim.log_out()
-    await harness.wait_until(SessionState.SIGNED_OUT)
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
     reply = await harness.get("/readyz", key=None)
 
     assert reply.status == 503

@@ -71,7 +71,7 @@ async def test_a_stream_of_the_session_has_the_state_and_each_change(harness: Ha
     async with open_sse(await with_feed(harness), "/stream/session") as session:
         first = await session.receive()
         sim.log_out()
-        await harness.wait_until(SessionState.SIGNED_OUT)
+        await harness.wait_until_checked(SessionState.SIGNED_OUT)
         later = await session.receive_until(lambda event: "signed_out" in str(event.data))
 
     assert "ready" in str(first.data)

@@ -38,7 +38,7 @@ async def test_every_example_prints_what_the_page_prints(harness: Harness, sim: 
 
     async def signed_out() -> None:
         sim.log_out()
-        await harness.wait_until(SessionState.SIGNED_OUT)
+        await harness.wait_until_checked(SessionState.SIGNED_OUT)
 
     def sign_out() -> None:
         asyncio.run_coroutine_threadsafe(signed_out(), loop).result(timeout=10)

@@ -177,7 +177,7 @@ async def test_a_lost_session_is_reported(bridge: Harness, sim: Simulator, monke
         Retry, "sleep_for_retry", lambda *_: True
     )  # the client repeats three times, each time after Retry-After
     sim.log_out()
-    await bridge.wait_until(SessionState.SIGNED_OUT)
+    await bridge.wait_until_checked(SessionState.SIGNED_OUT)
 
     def use(client: Any) -> None:
         with pytest.raises(ApiException) as caught:

@@ -200,7 +200,7 @@ async def test_a_bracket_and_the_same_order_twice(bridge: Harness, sim: Simulato
 async def test_a_lost_session_is_reported(bridge: Harness, sim: Simulator) -> None:
     """With a code for programs and a text for people; nothing is sent to IBKR."""
     sim.log_out()
-    await bridge.wait_until(SessionState.SIGNED_OUT)
+    await bridge.wait_until_checked(SessionState.SIGNED_OUT)
 
     def use(client: Any) -> None:
         assert client.check_health() is False

@@ -52,7 +52,7 @@ async def test_each_request_is_one_line(harness: Harness) -> None:
 async def test_each_change_of_the_session_is_one_line(harness: Harness, sim: Simulator) -> None:
     """With the reason, a hint, and what the keeper does next."""
     sim.log_out()
-    await harness.wait_until(SessionState.SIGNED_OUT)
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
 
     changes = [line for line in lines(harness) if str(line["event"]).startswith("session.") and "state" in line]
 

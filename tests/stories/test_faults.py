@@ -94,6 +94,7 @@ async def test_a_port_without_tls(open_harness: OpenHarness) -> None:
     server.close()
 
 
+@pytest.mark.unanswered
 async def test_a_call_without_a_response_ends_at_the_bridges_deadline(harness: Harness, sim: MarketStage) -> None:
     """The Gateway itself would let callers wait without end."""
     sim.faults.add("silence", path="/portfolio/accounts", times=1)
@@ -103,6 +104,7 @@ async def test_a_call_without_a_response_ends_at_the_bridges_deadline(harness: H
     assert error_of(reply) == (504, "gateway_timeout")
 
 
+@pytest.mark.unanswered
 async def test_an_order_without_a_response_is_unknown_not_failed(harness: Harness, sim: MarketStage) -> None:
     """It may have been placed; a caller that sends it again may buy twice."""
     sim.faults.add("silence", path=ORDER.target, times=1)
@@ -116,6 +118,7 @@ async def test_an_order_without_a_response_is_unknown_not_failed(harness: Harnes
     assert [event for event in harness.events_seen if isinstance(event, events.OrderLost)]
 
 
+@pytest.mark.unanswered
 async def test_a_change_without_a_response_is_unknown_too(harness: Harness, sim: MarketStage) -> None:
     """It is not an order, so it is not reconciled; it is logged."""
     sim.faults.add("silence", path="/iserver/watchlist", times=1)
@@ -127,9 +130,10 @@ async def test_a_change_without_a_response_is_unknown_too(harness: Harness, sim:
     assert [event for event in harness.events_seen if isinstance(event, events.ChangeUnknown)]
 
 
+@pytest.mark.unanswered
 async def test_a_late_response_frees_its_slot_and_reaches_no_other_caller(harness: Harness, sim: MarketStage) -> None:
     """Its connection is never used again."""
-    sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=3.0)
+    sim.faults.add("delay", path="/portfolio/accounts", times=3, seconds=2.0)
 
     late_calls = await asyncio.gather(*(harness.get("/portfolio/accounts") for _ in range(3)))
     ghost_calls = harness.bridge.profile.upstream.abandoned
@@ -156,6 +160,7 @@ async def test_a_read_that_is_cut_before_the_response_is_sent_once_more(harness:
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "cut-in", "garble", "empty-503", "stall-in", "die-in", "drop"])
+@pytest.mark.unanswered
 async def test_an_order_whose_response_is_lost_is_unknown_and_never_repeated(
     harness: Harness, sim: MarketStage, fault: str
 ) -> None:
@@ -183,6 +188,7 @@ async def test_a_change_is_never_sent_twice(harness: Harness, sim: MarketStage, 
 
 
 @pytest.mark.parametrize("fault", ["cut-in", "stall-in", "die-in"])
+@pytest.mark.unanswered
 async def test_half_a_response_is_an_error(harness: Harness, sim: MarketStage, fault: str) -> None:
     """Small responses are buffered until they are complete."""
     sim.faults.add(fault, path="/portfolio/accounts", times=1)
@@ -235,7 +241,7 @@ async def test_too_many_requests_have_a_retry_after(
 async def test_without_a_login_nothing_is_sent_to_the_gateway(harness: Harness, sim: MarketStage) -> None:
     """The hint says where to sign in."""
     sim.log_out()
-    await harness.wait_until(SessionState.SIGNED_OUT)
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
     before = len(sim.gateway_calls("/portfolio"))
 
     reply = await harness.get("/portfolio/accounts")
@@ -248,7 +254,7 @@ async def test_without_a_login_nothing_is_sent_to_the_gateway(harness: Harness, 
 async def test_a_caller_may_wait_for_the_session(harness: Harness, sim: MarketStage) -> None:
     """Nothing is sent while it waits, so waiting is safe for orders too."""
     sim.log_out()
-    await harness.wait_until(SessionState.SIGNED_OUT)
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
     order = asyncio.create_task(harness.post(ORDER.target, ORDER.body, headers={"X-Bridge-Wait": "20"}))
 
     sim.log_in()
@@ -262,7 +268,7 @@ async def test_the_portfolio_needs_only_the_login(open_harness: OpenHarness, sim
     """While another session competes, positions can still be read; quotes cannot."""
     harness = await open_harness(IBKR_COMPETE="yield")
     sim.start_competing()
-    await harness.wait_until(SessionState.COMPETING)
+    await harness.wait_until_checked(SessionState.COMPETING)
 
     portfolio = await harness.get("/portfolio/accounts")
     quotes = await harness.get("/iserver/marketdata/snapshot?conids=265598&fields=31")
@@ -323,7 +329,8 @@ async def test_an_order_whose_caller_hangs_up_in_the_queue_is_not_sent(sim: Mark
     assert FAST_OPTIONS.limits is not None
     one_slot = dataclasses.replace(FAST_OPTIONS.limits, slots=1, slots_for_orders=0)
     options = dataclasses.replace(FAST_OPTIONS, limits=one_slot)
-    async with Harness(settings_for(sim.url, tmp_path, IBKR_GATEWAY_TIMEOUT="2"), options=options) as harness:
+    settings = settings_for(sim.url, tmp_path, IBKR_GATEWAY_TIMEOUT="1.5", IBKR_BRIDGE_MAX_WAIT="2")
+    async with Harness(settings, options=options) as harness:
         await harness.wait_until(SessionState.READY)
         sim.faults.add("silence", path="/portfolio/DU1234567/meta")
         silent_call = asyncio.create_task(harness.get("/portfolio/DU1234567/meta"))
@@ -449,7 +456,7 @@ async def test_a_caller_that_waits_for_the_session_is_refused_when_the_bridge_en
 ) -> None:
     """Nothing was sent; the caller can send the order to the next process."""
     sim.log_out()
-    await harness.wait_until(SessionState.SIGNED_OUT)
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
     queued = asyncio.create_task(harness.post(ORDER.target, ORDER.body, headers={"X-Bridge-Wait": "60"}))
     while not harness.bridge.drain.orders_in_flight:
         await asyncio.sleep(0)

@@ -121,7 +121,7 @@ async def test_a_lost_session_invalidates_its_responses(open_bridge: OpenBridge,
     harness = await open_bridge()
     await harness.get(META)
     sim.lose_brokerage()
-    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until_checked(SessionState.OPENING)
     await harness.wait_until(SessionState.READY)
 
     assert (await harness.get(META)).headers["X-Bridge-Source"] == "gateway"
@@ -224,7 +224,7 @@ async def test_a_call_that_ibkr_wants_twice_is_sent_twice_once_in_a_session(
         await harness.get(algos, headers={"X-Bridge-Max-Age": "0"})
     before = len(sim.gateway_calls(algos))
     sim.lose_brokerage()
-    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until_checked(SessionState.OPENING)
     await harness.wait_until(SessionState.READY)
 
     await harness.get(algos, headers={"X-Bridge-Max-Age": "0"})

@@ -173,6 +173,7 @@ FAULTS = ["cut-before", "cut-in", "garble", "silence", "stall-in", "die-in", "dr
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.unanswered
 async def test_an_order_whose_response_is_lost_is_searched_for(harness: Harness, sim: MarketStage, fault: str) -> None:
     """It reached IBKR, and it is found by its cOID, however the response was lost."""
     sim.faults.add(fault, path=ORDERS, times=1, done=True)
@@ -189,6 +190,7 @@ async def test_an_order_whose_response_is_lost_is_searched_for(harness: Harness,
 
 
 @pytest.mark.parametrize("fault", ["cut-before", "silence", "drop", "empty-503", "garble"])
+@pytest.mark.unanswered
 async def test_an_order_that_never_reached_ibkr_is_recorded_as_not_placed(
     harness: Harness, sim: MarketStage, fault: str
 ) -> None:
@@ -216,10 +218,11 @@ async def test_an_order_that_is_answered_with_a_page_is_unknown(harness: Harness
     assert await harness.wait_until_settled(order_of(reply)[0]) == "not_placed"
 
 
+@pytest.mark.unanswered
 async def test_a_response_that_comes_late_settles_the_order(harness: Harness, sim: MarketStage) -> None:
     """The bridge reads on after the deadline, as IBKR's own response is the best evidence."""
     harness.bridge.profile.orders.reconciler.fetch_order_lists = _fetch_nothing
-    sim.faults.add("delay", path=ORDERS, times=1, seconds=3.0)
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=2.0)
 
     order, state = order_of(await place(harness))
 
@@ -228,10 +231,11 @@ async def test_a_response_that_comes_late_settles_the_order(harness: Harness, si
     assert (await story(harness, order))[-1] == "taken"
 
 
+@pytest.mark.unanswered
 async def test_a_question_that_comes_late_is_declined(harness: Harness, sim: MarketStage) -> None:
     """Its caller has left, so nobody can answer it."""
     harness.bridge.profile.orders.reconciler.fetch_order_lists = _fetch_nothing
-    sim.faults.add("delay", path=ORDERS, times=1, seconds=3.0)
+    sim.faults.add("delay", path=ORDERS, times=1, seconds=2.0)
 
     order, _ = order_of(await place(harness, FAR))
 
@@ -240,6 +244,7 @@ async def test_a_question_that_comes_late_is_declined(harness: Harness, sim: Mar
     assert [json.loads(call.body) for call in sim.calls("/iserver/reply/")] == [{"confirmed": False}]
 
 
+@pytest.mark.unanswered
 async def test_an_order_that_is_found_after_it_was_given_up_raises_an_alarm(harness: Harness, sim: MarketStage) -> None:
     """A list of orders that a caller requested is evidence too."""
     sim.faults.add("drop", path=ORDERS, times=1)
@@ -653,7 +658,7 @@ async def test_suppressed_questions_stay_suppressed(harness: Harness, sim: Marke
     """IBKR forgets them with the session; the bridge suppresses them again before it is ready."""
     await harness.post("/iserver/questions/suppress", {"messageIds": ["o163"]})
     sim.lose_brokerage()
-    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until_checked(SessionState.OPENING)
     await harness.wait_until(SessionState.READY)
 
     assert order_of(await place(harness, FAR))[1] == "placed"
@@ -841,10 +846,13 @@ async def test_an_order_whose_caller_hung_up_is_not_sent(open_harness: OpenHarne
     assert len(sent(sim)) == 1
 
 
-async def test_while_checks_hang_no_order_is_sent_but_a_cancel_is(open_harness: OpenHarness, sim: MarketStage) -> None:
+async def test_while_checks_hang_no_order_is_sent_but_a_cancel_is(
+    open_harness: OpenHarness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An order would reach IBKR at an unknown time. A cancel that is carried out late does what was wanted."""
     harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.2", IBKR_GATEWAY_TIMEOUT="1")
     placed = (await place(harness)).json[0]["order_id"]
+    monkeypatch.setattr("ibkr_bridge.session.session_api.CHECK_TIMEOUT_S", 1.0)
     sim.faults.add("silence", path="/auth/status")
     harness.bridge.profile.keeper.request_check()
     await harness.wait_until(SessionState.SILENT)
@@ -965,7 +973,7 @@ async def test_a_question_is_declined_in_time_although_its_reply_waits(
     monkeypatch.setattr("ibkr_bridge.orders.serialization.REPLY_TIMEOUT_S", 1.0)
     question = await place(harness, FAR)
     sim.log_out()
-    await harness.wait_until(SessionState.SIGNED_OUT)
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
     target, wait = f"/iserver/reply/{question.json[0]['id']}", {"X-Bridge-Wait": "20"}
     reply = asyncio.create_task(harness.post(target, {"confirmed": True}, headers=wait))
 
@@ -980,6 +988,7 @@ async def test_a_question_is_declined_in_time_although_its_reply_waits(
     assert [call for call in sim.calls("/iserver/reply/") if b"true" in call.body] == []
 
 
+@pytest.mark.unanswered
 async def test_an_order_that_was_late_and_repeated_is_found(harness: Harness, sim: MarketStage) -> None:
     """IBKR knows the cOID, so it rejects the second order; the first one is placed and an alarm is raised."""
     sim.faults.add("drop", path=ORDERS, times=1)

@@ -75,7 +75,7 @@ async def test_chains_need_no_search_by_the_caller(harness: Harness, sim: Simula
     assert all(reply.json if chain == "info" else reply.json["call"] for reply in replies)
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 1
     sim.lose_brokerage()
-    await harness.wait_until(SessionState.OPENING)
+    await harness.wait_until_checked(SessionState.OPENING)
     await harness.wait_until(SessionState.READY)
     assert (await harness.get(f"{path}JUL26")).status == 200
     assert len(sim.gateway_calls("/iserver/secdef/search")) == 2

@@ -45,11 +45,11 @@ async def test_previews_of_a_page_do_not_stop_orders(bridge: Harness, sim: Simul
 
 async def test_queued_reads_of_a_read_only_key_do_not_stop_an_order(bridge: Harness, sim: Simulator) -> None:
     """The reads for its value stand with the orders, and a read of the full key still finds a place."""
-    sim.faults.add("delay", path="/portfolio/DU7654321/positions/", seconds=2.0)
+    sim.faults.add("delay", path="/portfolio/DU7654321/positions/", seconds=0.5)
     reads = [
         asyncio.create_task(
-            bridge.get(f"/portfolio/DU7654321/positions/{number}", key=READONLY_KEY, headers={"X-Bridge-Wait": "20"})
-        )
+            bridge.get(f"/portfolio/DU7654321/positions/{number}", key=READONLY_KEY, headers={"X-Bridge-Wait": "8"})
+        )  # the bridge ends when their waits are over, although their callers have left
         for number in range(140)
     ]
     async with asyncio.timeout(30.0):
