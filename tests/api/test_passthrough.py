@@ -372,7 +372,7 @@ async def test_at_most_three_reads_are_inside_the_gateway_at_once(harness: Harne
 
 async def test_a_call_that_waits_too_long_is_busy(open_harness: OpenHarness, sim: Simulator) -> None:
     """Nothing is sent, and the response says when to retry."""
-    harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.05", IBKR_GATEWAY_TIMEOUT="2")
+    harness = await open_harness(IBKR_BRIDGE_MAX_WAIT="0.05", IBKR_GATEWAY_TIMEOUT="1.5")
     sim.faults.add("silence", path="/portfolio", times=3)
     stuck = [asyncio.create_task(harness.get("/portfolio/accounts")) for _ in range(3)]
     await sim.wait_for_calls("/portfolio/accounts", 4)  # the first one is that of the preflight
