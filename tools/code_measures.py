@@ -121,8 +121,10 @@ def short_functions_called_once(modules: Iterable[ModuleMeasure]) -> Iterator[st
 
 def _name_read(node: ast.AST) -> str:
     """The name or the attribute that an expression reads; empty for everything else."""
-    if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-        return node.id if isinstance(node, ast.Name) else node.attr
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        return node.id
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and ast.unparse(node.value) != "super()":
+        return node.attr  # what `super()` has is a method of another class
     return ""
 
 

@@ -98,3 +98,12 @@ def test_the_report_has_a_line_for_each_figure(module: ModuleMeasure) -> None:
         "comment lines per 100 code lines": "15.0",
         "modules over 250 lines": "0 of 1",
     }
+
+
+def test_a_call_of_the_base_class_is_no_use() -> None:
+    """An override calls the method that it replaces, and is called by the base class."""
+    source = "class Socket(Base):\n    def _open(self):\n        return super()._open()\n"
+
+    (function,) = measure_module(Path("example.py"), source).functions
+
+    assert (function.use_count, function.call_count) == (0, 0)
