@@ -60,8 +60,10 @@ def stored_response(record: OrderRecord) -> Response:
         raise unknown_error(record)
     if record.latest_response is not None:
         return record.latest_response.as_response
-    if record.state is OrderState.PLACED:
-        return _response_for_found(record)
+    if record.state is OrderState.PLACED:  # it was found, and IBKR's own response never came; this has its form
+        coid_members = {"local_order_id": record.coids[0]} if record.coids else {}
+        about = {"order_status": record.ibkr_status or "", **coid_members}
+        return json_response([{"order_id": order, **about} for order in record.order_ids])
     raise not_placed_error(record) if record.state is OrderState.NOT_PLACED else unknown_error(record)
 
 
@@ -77,10 +79,3 @@ def not_placed_error(record: OrderRecord) -> BridgeError:
     error = OrderNotPlaced(f"order {record.id} was lost before IBKR received it and does not exist at IBKR")
     error.request_id = record.request_id
     return error
-
-
-def _response_for_found(record: OrderRecord) -> Response:
-    """A response in IBKR's form for an order that was found although its own response never came."""
-    coid_members = {"local_order_id": record.coids[0]} if record.coids else {}
-    rows = [{"order_id": order, "order_status": record.ibkr_status or "", **coid_members} for order in record.order_ids]
-    return json_response(rows)

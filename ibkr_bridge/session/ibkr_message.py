@@ -38,19 +38,17 @@ def message_of(body: bytes) -> str:
     if isinstance(parsed, dict):
         texts = dict.fromkeys(text for name in MEMBERS for text in _texts(parsed.get(name)))  # each text once
         return _one_line("; ".join(texts))
-    text = "" if parsed is not None else _plain_text(body)
+    if parsed is not None:
+        return ""
+    text = _one_line(MARKUP.sub(" ", body[:MAX_READ_BYTES].decode("utf-8", "replace")))
+    if len(body) > MAX_READ_BYTES:
+        text = text.rpartition(" ")[0]  # the last word may be half a secret
     return "" if text.startswith(JSON_BEGINNINGS) else text
 
 
 def shorten(text: str) -> str:
     """At most `MAX_MESSAGE_LENGTH` characters of a text; it must be redacted already."""
     return text if len(text) <= MAX_MESSAGE_LENGTH else text[: MAX_MESSAGE_LENGTH - 1] + "…"
-
-
-def _plain_text(body: bytes) -> str:
-    """The text of a page or of a plain body. If the rest is not read, the last word may be half a secret."""
-    text = _one_line(MARKUP.sub(" ", body[:MAX_READ_BYTES].decode("utf-8", "replace")))
-    return text if len(body) <= MAX_READ_BYTES else text.rpartition(" ")[0]
 
 
 def _one_line(text: str) -> str:

@@ -30,8 +30,12 @@ class Listener:
         """Send messages one after another; send nothing if the stream is muted or the client has disconnected."""
         with suppress(ConnectionError):
             for message in messages:
-                if not self._is_muted():
-                    await self.socket.send_str(message if isinstance(message, str) else _json(message))
+                if self._is_muted():
+                    continue
+                if isinstance(message, str):
+                    await self.socket.send_str(message)
+                else:
+                    await self.socket.send_str(json.dumps(message, default=float, separators=(",", ":")))
 
     def add_feed(self, feed: Feed, task: asyncio.Task[Any]) -> None:
         """Add a feed with its task; it replaces a feed with the same key."""
@@ -56,7 +60,3 @@ class Listener:
         """End every feed without a message."""
         for key in tuple(self.feeds):
             self.remove_feed(key)
-
-
-def _json(message: Message) -> str:
-    return json.dumps(message, default=float, separators=(",", ":"))
