@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.orders.tickets import COID, check_tickets, with_coids
+from ibkr_bridge.orders.tickets import COID, MAX_TICKETS, check_tickets, with_coids
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()
@@ -132,7 +132,6 @@ def test_each_order_of_a_group_gets_a_coid() -> None:
         b'{"cOID":1.0}',
         b'{"cOID":true}',
         b'{"parentId":["x"]}',
-        b"[" + b",".join([b"{}"] * 51) + b"]",
         b"",
         b"\xff\xfe",
         b"[" * 5000,
@@ -145,3 +144,12 @@ def test_an_ambiguous_placement_is_refused(body: bytes) -> None:
     """It is unknown which of two values IBKR uses."""
     with pytest.raises(BadRequest):
         with_coids(placement(body), "fresh", add=True)
+
+
+def test_a_placement_with_too_many_tickets_is_refused() -> None:
+    """Nobody sends so many in one group; fifty are still accepted."""
+    ticket = b'{"a":1}'
+    check_tickets(parse_order_tickets(b"[" + b",".join([ticket] * MAX_TICKETS) + b"]"))
+
+    with pytest.raises(BadRequest, match="51 tickets"):
+        check_tickets(parse_order_tickets(b"[" + b",".join([ticket] * (MAX_TICKETS + 1)) + b"]"))
