@@ -36,7 +36,8 @@ class KnownStatus(SessionStatus):
         self.clock = clock or ManualClock()
         super().__init__(Policy(3.0, compete, Region.AMERICA, maintenance), self.clock, GATEWAY_HINTS)
         self.rounds = 0
-        self.set_state(state)
+        if state is not SessionState.STARTING:  # nothing was checked yet
+            self.set_state(state)
 
     def set_state(self, state: SessionState, observation: Observation | None = None) -> None:
         """End a round of checks with this state, and wake all who wait for the end of a round."""

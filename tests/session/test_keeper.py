@@ -18,7 +18,8 @@ from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import session_api, session_status
 from ibkr_bridge.session.backoff import GRACE_S, MAX_FAILED_PER_HOUR, MAX_RECLAIMS_PER_HOUR
-from ibkr_bridge.session.keeper import LOGIN_TYPE_INTERVAL_S, MIN_INTERVAL_S
+from ibkr_bridge.session.keeper import LOGIN_TYPE_INTERVAL_S, MIN_INTERVAL_S, OPEN_ALREADY
+from ibkr_bridge.session.opener import OpeningReport
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, TrafficView
 from ibkr_bridge.session.state_machine import Observation, SessionState
@@ -281,6 +282,23 @@ async def test_an_unusable_session_is_requested_no_more_often_than_a_lost_one(wa
 
     while watched.clock.now() < end:
         watched.keeper.report_call(is_refused=True)
+        await watched.run_round()
+
+    gaps = [later.at - sooner.at for sooner, later in itertools.pairwise(watched.openings)]
+    assert 5 <= len(watched.openings) <= 9
+    for gap, min_gap in zip(gaps, (1, 5, 15, 30, 60, 60, 60), strict=False):
+        assert round(gap, 6) >= min_gap
+
+
+async def test_a_session_whose_preflight_is_refused_is_requested_no_more_often_than_a_lost_one(watch: Watch) -> None:
+    """A preflight that works after the request does not end the row of attempts: the next one is refused again."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    end = watched.clock.now() + 300.0
+
+    while watched.clock.now() < end:
+        if watched.keeper.session.state is SessionState.READY:
+            watched.sim.faults.add("no-bridge")
+        watched.keeper.request_check(prepare=True)
         await watched.run_round()
 
     gaps = [later.at - sooner.at for sooner, later in itertools.pairwise(watched.openings)]
@@ -703,6 +721,22 @@ async def test_a_thousand_requested_checks_are_a_quarter_of_a_second_apart(watch
     assert max(gaps) <= WATCH_INTERVAL_S + 0.02
 
 
+async def test_requested_checks_that_find_the_session_open_become_rarer(watch: Watch) -> None:
+    """Calls that fail for another reason must not cost four checks a second. A check that was due ends the row."""
+    watched = await watch()
+
+    for _ in range(130):
+        watched.keeper.request_check()
+        await watched.advance(0.1)
+    gaps = [round(later.at - sooner.at, 3) for sooner, later in itertools.pairwise(watched.checks)]
+    await watched.advance(2 * WATCH_INTERVAL_S + 0.5)
+    watched.keeper.request_check()
+    await watched.wait_for_requested_check()
+
+    assert gaps == [0.25, 0.5, 1.0, 2.0, 3.0, 3.0, 3.0]
+    assert watched.checks[-1].at == watched.clock.now()
+
+
 async def test_a_check_requested_during_a_check_is_not_forgotten(watch: Watch) -> None:
     """The check in flight may show the state before the request."""
     watched = await watch()
@@ -929,6 +963,47 @@ async def test_a_request_to_reopen_waits_for_a_check_that_begins_afterwards(watc
     assert (report.requested, report.reason) == (True, "IBKR answered 200")
     assert watched.keeper.session.state is SessionState.READY
     assert len(watched.openings) == 1
+
+
+async def request_reopening(watched: WatchedKeeper) -> OpeningReport:
+    """Request that the session is reopened, and move the clock until the request is answered."""
+    reopening = asyncio.create_task(watched.keeper.reopen())
+    while not reopening.done():
+        await watched.advance(MIN_INTERVAL_S)
+    return await reopening
+
+
+async def test_a_session_that_is_open_is_not_requested_again(watch: Watch) -> None:
+    """The report says why nothing was sent."""
+    watched = await watch({"tickle_interval_s": NEVER})
+
+    report = await request_reopening(watched)
+
+    assert report == OpeningReport(requested=False, reason=OPEN_ALREADY)
+    assert watched.openings == []
+
+
+async def test_a_session_that_is_left_to_another_program_is_not_requested_for_a_caller(watch: Watch) -> None:
+    """IBKR_COMPETE=yield applies to requests too, and the report says what to do."""
+    watched = await watch({"tickle_interval_s": NEVER}, compete=Compete.YIELD)
+    watched.sim.start_competing()
+
+    report = await request_reopening(watched)
+
+    assert report == OpeningReport(requested=False, reason=session_api.GATEWAY_HINTS.yielding)
+    assert watched.openings == []
+
+
+async def test_a_request_to_reopen_without_a_login_says_that_a_person_has_to_sign_in(watch: Watch) -> None:
+    """The bridge cannot do it."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.log_out()
+
+    report = await request_reopening(watched)
+
+    hint = session_api.GATEWAY_HINTS.by_observation[Observation.NO_LOGIN]
+    assert report == OpeningReport(requested=False, reason=hint)
+    assert watched.openings == []
 
 
 async def test_a_check_in_flight_does_not_count_as_a_new_one(watch: Watch) -> None:

@@ -71,6 +71,25 @@ async def test_a_session_that_is_left_to_the_other_program_is_not_reclaimed() ->
     assert not opener.api.requests
 
 
+async def test_after_three_reclaims_the_session_is_left_to_the_other_program_for_an_hour() -> None:
+    """The hint then tells a person to sign out there."""
+    opener = Opener()
+    was_exhausted = []
+    for _ in range(3):
+        was_exhausted.append(opener.are_reclaims_exhausted)
+        await opener.reclaim()
+        opener.record_success()
+        opener.clock.advance(10.0)
+
+    await opener.reclaim()
+
+    assert opener.api.requests == [True] * 3
+    assert (was_exhausted, opener.are_reclaims_exhausted) == ([False] * 3, True)
+    assert opener.reclaim_wait_s == 3600.0 - 30.0
+    opener.clock.advance(opener.reclaim_wait_s)
+    assert not opener.are_reclaims_exhausted
+
+
 async def test_three_failures_in_a_row_call_for_another_hint() -> None:
     """A success ends the row."""
     opener = Opener()

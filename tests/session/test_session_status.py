@@ -96,6 +96,18 @@ async def test_an_old_status_is_refreshed_before_it_is_returned() -> None:
     assert {(await with_timeout(task)).state for task in tasks} == {SessionState.OPENING}
 
 
+async def test_a_status_that_was_never_checked_is_not_fresh() -> None:
+    """A caller that comes right after the start waits for the first check."""
+    status = KnownStatus(SessionState.STARTING)
+    task = asyncio.create_task(status.current())
+    await run_pending_tasks()
+    assert (status.has_check_request, task.done()) == (True, False)
+
+    status.set_state(SessionState.READY)
+
+    assert (await with_timeout(task)).state is SessionState.READY
+
+
 async def test_a_ready_session_that_cannot_be_checked_is_returned_as_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
