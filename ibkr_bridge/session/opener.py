@@ -114,6 +114,7 @@ class SessionOpener:
         attempt = self._backoff.record_attempt(self.requested_at, reclaim=reclaim)
         compete = self._compete is Compete.RECLAIM
         self.request_count += 1
+        self._last_status = 0  # a caller may read the report before IBKR answers
         answer = await self._api.open_session(compete=compete)
         self._last_status, self.message = answer.status, shorten(self._redact(answer.message))
         wait_s = round(self.wait_s, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -20,10 +22,13 @@ class ScriptedApi(GatewaySessionApi):
         self.response = response
         self.is_opening = False
         self.requests: list[bool] = []
+        self.before_response: Callable[[], Awaitable[object]] | None = None
 
     async def open_session(self, *, compete: bool) -> OpeningResponse:
         """Record the request."""
         self.requests.append(compete)
+        if self.before_response is not None:
+            await self.before_response()
         return self.response
 
 
@@ -132,6 +137,24 @@ async def test_the_report_of_a_request_has_its_outcome(status: int, reason: str)
 
     report = opener.report_of(0)
     assert (report.requested, report.reason) == (True, reason)
+
+
+async def test_a_request_that_is_unanswered_is_not_reported_with_the_response_to_the_one_before() -> None:
+    """A caller waits some seconds; IBKR may need ten."""
+    opener, may_respond = Opener(500), asyncio.Event()
+    await opener.open()
+    opener.clock.advance(60.0)
+    earlier_count = opener.request_count
+    opener.api.before_response = may_respond.wait
+    request = asyncio.create_task(opener.open())
+    await asyncio.sleep(0)
+
+    report = opener.report_of(earlier_count)
+    may_respond.set()
+    await request
+
+    assert (report.requested, report.reason) == (True, "IBKR answered nothing in time")
+    assert opener.report_of(earlier_count).reason == "IBKR answered 500"
 
 
 async def test_the_report_without_a_request_says_when_the_next_one_may_go() -> None:
