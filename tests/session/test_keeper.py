@@ -218,6 +218,19 @@ async def test_in_the_penalty_box_the_login_type_is_not_requested(watch: Watch) 
 # -- opening the session
 
 
+async def test_ibkrs_words_about_the_status_and_about_the_request_are_joined(watch: Watch) -> None:
+    """They are in the event and in the status, without account numbers, each text once."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    status = '{"authenticated":false,"connected":true,"message":"approve the login of DU1234567"}'
+    watched.sim.faults.add("status", path=STATUS, status=200, body=status)
+    watched.sim.faults.add("status", path=INIT, status=500, body='{"error":"try later"}')
+
+    await watched.advance(WATCH_INTERVAL_S)
+
+    assert watched.changes[-1].ibkr_message == "approve the login of DU*****67"
+    assert watched.keeper.status().ibkr_message == "approve the login of DU*****67; try later"
+
+
 async def test_an_attempt_to_open_is_published_with_its_outcome(watch: Watch) -> None:
     """The event has the number of the attempt, the status and the time until the next one."""
     watched = await watch({"tickle_interval_s": NEVER})
@@ -367,9 +380,10 @@ async def test_the_session_is_taken_back_three_times_an_hour_at_most(watch: Watc
 
 
 async def test_a_session_that_is_not_taken_back_is_reported(watch: Watch) -> None:
-    """The event says that the bridge waits, and how long."""
+    """The event says that the bridge waits, how long, and that a person has to sign out elsewhere."""
     watched = await watch({"tickle_interval_s": NEVER})
     await spend_reclaims(watched)
+    hints = [change.hint for change in watched.changes if change.state == "competing"]
     watched.sim.start_competing()
 
     await watched.advance(60.0)
@@ -377,6 +391,8 @@ async def test_a_session_that_is_not_taken_back_is_reported(watch: Watch) -> Non
     assert watched.keeper.session.state is SessionState.COMPETING
     wait = float(watched.changes[-1].next_act.split("take the session back in ")[1].removesuffix(" s"))
     assert HOUR - 60.0 < wait <= HOUR
+    assert hints == [session_api.GATEWAY_HINTS.by_observation[Observation.COMPETING]] * MAX_RECLAIMS_PER_HOUR
+    assert watched.changes[-1].hint == session_api.GATEWAY_HINTS.reclaims_exhausted
 
 
 async def test_a_yielding_keeper_never_takes_the_session_back(watch: Watch) -> None:

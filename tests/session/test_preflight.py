@@ -13,6 +13,7 @@ from ibkr_bridge.session.preflight import (
     named_accounts,
     read_accounts,
     read_login,
+    shows_login,
 )
 
 NAMES = ["accounts", "isPaper", "LOGIN_TYPE", "loginType", "RESULT"]
@@ -141,6 +142,28 @@ def test_no_body_makes_the_readers_raise(body: object) -> None:
 def test_a_login_is_paper_only_if_no_value_says_live(body: object, is_paper: bool | None) -> None:
     """One value for live decides; an unknown value leaves it open."""
     assert read_login(body) is is_paper
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_login"),
+    [
+        (200, {"session": "abc"}, True),
+        (200, {"RESULT": True}, True),
+        (200, {"error": "no session"}, False),
+        (401, None, False),
+        (601, None, False),
+        (200, {"session": "", "RESULT": False}, None),
+        (200, {"RESULT": 1}, None),
+        (200, {"error": "try later"}, None),
+        (200, "session", None),
+        (200, None, None),
+        (500, {"session": "abc"}, None),
+        (503, {"error": "no session"}, None),
+    ],
+)
+def test_a_login_is_shown_only_by_a_complete_response(status: int, body: object, is_login: bool | None) -> None:
+    """A server that fails shows neither that somebody is signed in nor that nobody is."""
+    assert shows_login(status, body) is is_login
 
 
 @pytest.mark.parametrize(

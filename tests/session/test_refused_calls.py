@@ -80,3 +80,14 @@ def test_a_contradiction_is_settled_by_a_working_call_or_a_minute() -> None:
 
     assert settled_at == [False, False, True]
     assert refused_calls.is_settled(101.0)
+
+
+def test_a_refusal_is_known_until_a_call_works() -> None:
+    """Before, during and after the check: a request to reopen the session believes it at once."""
+    refused_calls = RefusedCalls()
+    known = [refused_calls.has_refusals]
+    for step in (refused_calls.on_refused, refused_calls.begin_check, refused_calls.confirm, refused_calls.on_worked):
+        step()
+        known.append(refused_calls.has_refusals)
+
+    assert known == [False, True, True, True, False]

@@ -95,6 +95,16 @@ def test_an_account_that_ibkr_refuses_is_forgotten_on_disk_too(tmp_path: Path, s
     assert not (tmp_path / "main.selected_account.json").exists()
 
 
+def test_an_account_that_ibkr_selects_again_stays_selected() -> None:
+    """The next session needs the selection too."""
+    selected = SelectedAccount(None, Bus())
+    observe(selected, b'{"acctId":"DU7654321"}')
+
+    outcome = selected.on_response(Response(200, {}, b'{"set":true,"acctId":"DU7654321"}'))
+
+    assert (outcome, selected.number) == (Selection.DONE, "DU7654321")
+
+
 FAILURES = [
     None,
     Response(503, {}, b""),
