@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,16 +15,19 @@ import pytest
 from ibkr_bridge.calls.messages import Call, OnReleased, Response, noop
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.sources import PROJECT_ROOT
+from ibkr_bridge.config.value_types import WeeklyWindow
+from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import session_api, session_status
 from ibkr_bridge.session.backoff import GRACE_S, MAX_FAILED_PER_HOUR, MAX_RECLAIMS_PER_HOUR
-from ibkr_bridge.session.keeper import LOGIN_TYPE_INTERVAL_S, MIN_INTERVAL_S, OPEN_ALREADY
+from ibkr_bridge.session.keeper import LOGIN_TYPE_INTERVAL_S, MIN_INTERVAL_S, OPEN_ALREADY, RATE_LIMITED_INTERVAL_S
 from ibkr_bridge.session.opener import OpeningReport
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, TrafficView
-from ibkr_bridge.session.state_machine import Observation, SessionState
+from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 from ibkr_bridge.sim.simulator import Simulator
+from tests.body_stream import FakeBodyStream
 from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
 from tests.session.watched_keeper import ACCOUNTS, INIT, STATUS, WATCH_INTERVAL_S, WatchedKeeper
@@ -134,6 +138,58 @@ async def test_a_failed_preflight_is_repeated(watch: Watch) -> None:
 
     assert watched.keeper.session.state is SessionState.READY
     assert watched.keeper.accounts.numbers == {"DU1234567", "DU7654321"}
+
+
+async def test_the_accounts_of_the_portfolio_are_masked_too(watch: Watch) -> None:
+    """An advisor's accounts may be in this list alone; the event counts those that take orders."""
+    watched = await watch()
+    await watched.advance(2 * WATCH_INTERVAL_S)
+    watched.sim.faults.add("status", path="/portfolio/accounts", status=200, body='[{"id":"QX4711ZA"}]')
+
+    watched.keeper.request_check(prepare=True)
+    await watched.advance(1.0)
+
+    assert watched.redactor.redact("QX4711ZA DU1234567") == "QX*****ZA DU*****67"
+    done = [event for event in watched.events_seen if isinstance(event, PreflightDone)]
+    assert [(event.accounts, event.paper) for event in done] == [(2, "yes")] * 2
+
+
+async def test_an_incomplete_list_of_accounts_is_not_read(watch: Watch) -> None:
+    """A failure names no accounts, and a streamed body is not complete."""
+    watched, body = await watch(), b'[{"id":"QX4711ZA"}]'
+    for response in (Response(500, {}, body), Response(200, {}, body, FakeBodyStream())):
+        watched.keeper.observe(context_for("GET", "/portfolio/subaccounts"), response)
+
+    assert watched.redactor.redact("QX4711ZA") == "QX4711ZA"
+
+
+async def test_the_suppressed_questions_are_suppressed_again_with_each_session(watch: Watch) -> None:
+    """IBKR drops the list with the brokerage session."""
+    body = b'{"messageIds":["o163"]}'
+    headers = (("Content-Type", "application/json"),)
+    suppress = Call("POST", "/v1/api/iserver/questions/suppress", headers, body, is_change=True)
+    watched = await watch({"tickle_interval_s": NEVER}, suppressed_call=lambda: suppress)
+    watched.sim.lose_brokerage()
+
+    await watched.advance(2 * WATCH_INTERVAL_S)
+
+    assert [call.body for call in watched.sim.gateway_calls("/questions/suppress")] == [body] * 2
+
+
+async def test_a_demanded_preflight_is_made_once_in_five_seconds(watch: Watch) -> None:
+    """IBKR allows one /portfolio/accounts in five seconds."""
+    watched = await watch()
+    await watched.advance(2 * WATCH_INTERVAL_S)
+    first_count = len(watched.sim.gateway_calls(ACCOUNTS))
+
+    for _ in range(100):
+        watched.keeper.request_check(prepare=True)
+        await watched.advance(0.1)
+
+    times = [call.at for call in watched.sim.gateway_calls(ACCOUNTS)][first_count:]
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert gaps
+    assert 5.0 <= min(gaps) <= max(gaps) <= 5.0 + WATCH_INTERVAL_S
 
 
 # -- the type of the login
@@ -350,6 +406,97 @@ async def test_a_check_after_a_429_waits_a_minute_unless_the_limits_are_known_to
 
     assert (count_in_the_minute, len(watched.checks)) == (refused_count, refused_count + 1)
     assert watched.keeper.session.observation is Observation.SESSION
+
+
+async def test_after_three_failed_requests_the_hint_names_the_usual_causes(watch: Watch) -> None:
+    """Waiting alone seldom helps then."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.faults.add("status", path=INIT, status=500)
+    watched.sim.lose_brokerage()
+    hints = []
+    while len(watched.openings) < 3:
+        await watched.advance(WATCH_INTERVAL_S)
+        hints.append((len(watched.openings), watched.keeper.hint()))
+
+    waiting = session_api.GATEWAY_HINTS.by_observation[Observation.LOGIN_ONLY]
+    causes = session_api.GATEWAY_HINTS.openings_fail
+    assert hints == [(count, waiting if count < 3 else causes) for count, _ in hints]
+
+
+async def test_refusals_that_the_reopening_explained_are_forgotten(watch: Watch) -> None:
+    """One request repairs the session; after a quiet minute the row of attempts is over."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    for _ in range(2):
+        watched.keeper.report_call(is_refused=True)
+    await watched.run_round()
+    await watched.advance(61.0)
+    watched.sim.lose_brokerage()
+    await watched.advance(WATCH_INTERVAL_S)
+    await watched.advance_until(SessionState.READY)
+
+    openings = [event for event in watched.events_seen if isinstance(event, SessionOpening)]
+    assert [event.attempt for event in openings] == [1, 1]
+
+
+@pytest.mark.parametrize(("is_lost_between", "opening_count"), [(False, 1), (True, 0)])
+async def test_a_refusal_before_a_loss_is_explained_by_it(
+    watch: Watch, is_lost_between: bool, opening_count: int
+) -> None:
+    """A check that shows nothing explains nothing: with a second refusal the session counts as unusable."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.keeper.report_call(is_refused=True)
+    if is_lost_between:
+        body = '{"authenticated":true,"connected":true,"established":false}'
+        watched.sim.faults.add("status", path=STATUS, times=1, status=200, body=body)
+        watched.sim.faults.add("status", path=ACCOUNTS, times=1, status=500)  # else the preflight explains it too
+    else:
+        watched.sim.faults.add("429", path=STATUS, times=1)
+    await watched.run_round()
+    await watched.advance(RATE_LIMITED_INTERVAL_S)
+
+    watched.keeper.report_call(is_refused=True)
+    await watched.run_round()
+
+    assert len(watched.openings) == opening_count
+
+
+async def test_a_preflight_that_fails_does_not_end_an_unusable_session(watch: Watch) -> None:
+    """Only one that works shows that brokerage calls do."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.faults.add("status", path=ACCOUNTS, status=500)
+    for _ in range(2):
+        watched.keeper.report_call(is_refused=True)
+
+    await watched.advance(20.0)
+    state = watched.keeper.session.state
+    watched.sim.faults.clear()
+    await watched.advance_until(SessionState.READY)
+
+    assert state is SessionState.UNUSABLE
+    assert [change.state for change in watched.changes] == ["ready", "unusable", "ready"]
+
+
+async def test_the_pauses_of_a_state_begin_anew_with_it(watch: Watch) -> None:
+    """A lost session is checked often at first, a silent Gateway less and less, however long it was good before."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    await watched.advance(30 * WATCH_INTERVAL_S)
+    watched.sim.faults.add("html-500", path=STATUS)
+    await watched.advance(WATCH_INTERVAL_S)
+    silent_s = watched.keeper.next_check_at - watched.clock.now()
+    watched.sim.faults.clear()
+    await watched.advance_until(SessionState.READY)
+    await watched.advance(30 * WATCH_INTERVAL_S)
+    watched.sim.faults.add("status", path=INIT, status=500)
+    watched.sim.lose_brokerage()
+    await watched.advance(WATCH_INTERVAL_S)
+    count = len(watched.checks)
+
+    await watched.advance(30.0)
+
+    times = [call.at for call in watched.checks[count - 1 :]]
+    gaps = [round(later - sooner, 3) for sooner, later in itertools.pairwise(times)]
+    assert silent_s == 6.0
+    assert gaps == [0.5] * 19 + [WATCH_INTERVAL_S] * 6
 
 
 # -- another session of the same user
@@ -779,7 +926,58 @@ async def test_a_call_that_wants_the_preflight_gets_it(watch: Watch) -> None:
     assert [change.state for change in watched.changes] == ["ready"]
 
 
+async def test_a_check_on_request_takes_one_round(watch: Watch) -> None:
+    """Its caller does not wait for another one."""
+    watched = await watch()
+    await watched.advance(1.0)
+    count = len(watched.checks)
+
+    check = asyncio.create_task(watched.keeper.check_now())
+    await watched.wait_for_requested_check()
+
+    assert (await check).state is SessionState.READY
+    assert len(watched.checks) == count + 1
+
+
 # -- rate limits of IBKR
+
+
+async def test_a_refused_check_is_reported_to_the_limits(watch: Watch) -> None:
+    """Calls of others would make the penalty longer too."""
+    reports: list[None] = []
+    watched = await watch(traffic=TrafficView(on_rate_limited=lambda: reports.append(None)))
+    before = list(reports)
+    watched.sim.faults.add("429", path=STATUS, times=1)
+
+    await watched.advance(WATCH_INTERVAL_S)
+
+    assert (before, reports) == ([], [None])
+
+
+async def test_in_the_penalty_box_a_check_is_made_once_a_minute(watch: Watch) -> None:
+    """Whatever put the user into the box, and whoever requests a check."""
+    boxed = [True]
+    watched = await watch(traffic=TrafficView(in_box=lambda: boxed[0]))
+    count = len(watched.checks)
+    for _ in range(12):
+        watched.keeper.request_check()
+        await watched.advance(10.0)
+    times = [call.at for call in watched.checks[count - 1 :]]
+
+    assert [later - sooner for sooner, later in itertools.pairwise(times)] == [60.0, 60.0]
+
+
+async def test_the_end_of_one_slow_down_does_not_end_the_next(watch: Watch) -> None:
+    """Each 429 slows the keeper for a minute."""
+    watched = await watch()
+    watched.keeper.end_slow_down()
+    watched.sim.faults.add("429", path=STATUS)
+    await watched.advance(2 * WATCH_INTERVAL_S)
+    count = len(watched.checks)
+
+    await watched.advance(50.0)
+
+    assert len(watched.checks) == count
 
 
 async def test_too_many_requests_keep_the_state_and_slow_the_keeper(watch: Watch) -> None:
@@ -892,9 +1090,35 @@ async def test_a_tickle_is_sent_once_a_minute(watch: Watch) -> None:
 
     await watched.advance(5 * 60.0)
 
-    gaps = [later.at - sooner.at for sooner, later in itertools.pairwise(watched.tickles)]
-    assert len(watched.tickles) == 6
-    assert all(60.0 <= round(gap, 6) <= 60.0 + WATCH_INTERVAL_S for gap in gaps)
+    gaps = [round(later.at - sooner.at, 6) for sooner, later in itertools.pairwise(watched.tickles)]
+    assert gaps == [60.0] * 5  # a multiple of the pause between two checks
+
+
+async def test_a_tickle_that_fails_is_repeated_after_growing_pauses(watch: Watch) -> None:
+    """IBKR ends a login that is not used for some minutes."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.faults.add("html-500", path="/tickle")
+    count = len(watched.tickles)
+
+    await watched.advance(5 * 60.0)
+
+    times = [call.at for call in watched.tickles[count - 1 :]]
+    gaps = [round(later - sooner, 3) for sooner, later in itertools.pairwise(times)]
+    assert gaps == [60.0, 2.0, 6.0, 9.0, 18.0, 33.0, 60.0, 60.0]  # 2, 4, 8, 16, 32 s, then at the next check
+
+
+async def test_a_new_login_gets_its_tickle_at_once(watch: Watch) -> None:
+    """The session id of the former one is not valid any more."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.log_out()
+    await watched.advance_until(SessionState.SIGNED_OUT)
+    count = len(watched.tickles)
+    watched.sim.log_in()
+
+    await watched.advance(WATCH_INTERVAL_S)
+
+    assert len(watched.tickles) == count + 1
+    assert watched.keeper.session_id()
 
 
 @pytest.mark.usefixtures("short_checks")
@@ -912,9 +1136,15 @@ async def test_a_tickle_that_fails_does_no_harm(watch: Watch, fault: str) -> Non
     assert not watched.failures
 
 
-@pytest.mark.parametrize("body", ['{"session":"abcdef","ssoExpires":NaN}', '{"session":"abcdef","ssoExpires":"1"}'])
-async def test_a_tickle_with_invalid_figures_does_no_harm(watch: Watch, body: str) -> None:
-    """An invalid figure is left out of the status."""
+@pytest.mark.parametrize(
+    ("figure", "remaining_s"),
+    [("NaN", None), ('"1"', None), ("-1", None), ("10000000000", None), ("0", 0.0), ("9999999000", 9_999_999.0)],
+)
+async def test_a_tickle_with_an_invalid_figure_does_no_harm(
+    watch: Watch, figure: str, remaining_s: float | None
+) -> None:
+    """An invalid time until the login expires is left out of the status."""
+    body = f'{{"session":"abcdef","ssoExpires":{figure}}}'
     watched = await watch({"logged_in": False}, sleepers=1)
     watched.sim.faults.add("status", path="/tickle", status=200, body=body)
     watched.sim.log_in()
@@ -922,7 +1152,8 @@ async def test_a_tickle_with_invalid_figures_does_no_harm(watch: Watch, body: st
     await watched.advance_until(SessionState.READY)
     await watched.wait_until_idle()
 
-    assert watched.keeper.login_expires is None
+    expires = watched.keeper.login_expires
+    assert (expires and (expires - watched.clock.utc()).total_seconds()) == remaining_s
     assert not watched.failures
 
 
@@ -1022,6 +1253,18 @@ async def test_a_request_to_reopen_without_a_login_says_that_a_person_has_to_sig
     assert watched.openings == []
 
 
+async def test_one_refused_call_is_enough_to_reopen_a_session_on_request(watch: Watch) -> None:
+    """A person wants it, and the open session contradicts the call. Without a request two refusals are needed."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.keeper.report_call(is_refused=True)
+    await watched.run_round()
+    count = len(watched.openings)
+
+    report = await request_reopening(watched)
+
+    assert (count, report.requested, len(watched.openings)) == (0, True, 1)
+
+
 async def test_a_check_in_flight_does_not_count_as_a_new_one(watch: Watch) -> None:
     """It may show the state before the request: `check_now` waits for a check that begins after the request."""
     watched = await watch({"tickle_interval_s": NEVER})
@@ -1058,6 +1301,78 @@ async def test_the_next_action_is_described(watch: Watch) -> None:
     assert later == "next check in 2.0 s"
     assert opening == "next check in 0.5 s, next attempt to open the session in 1 s"
     assert re.fullmatch(r"next check in \d\.\d s, next attempt to take the session back in \d+ s", competing)
+
+
+async def test_a_check_that_is_late_is_the_next_one(watch: Watch) -> None:
+    """The text does not count below zero."""
+    watched = await watch()
+    watched.clock._now += 10.0  # the time passes, but no task wakes
+
+    assert watched.keeper.next_action == "next check in 0.0 s"
+
+
+async def test_the_status_has_all_that_is_known_of_the_session(watch: Watch) -> None:
+    """Dashboards show it. A session that was not checked in time is described as it is returned."""
+    watched = await watch()
+    ready_at = watched.clock.utc()
+    await watched.advance(2 * WATCH_INTERVAL_S)
+    status, silent = watched.keeper.status(), Session(SessionState.SILENT, Observation.TIMEOUT, watched.clock.now())
+    substitute = watched.keeper.status(silent)
+
+    now = watched.clock.utc()
+    assert (status.state, status.authenticated, status.login, status.competing) == ("ready", True, True, False)
+    assert (status.reason, status.hint, status.ibkr_message) == ("ready", "nothing to do", "")
+    assert (status.since, status.checked, status.last_good) == (ready_at, now, now)
+    assert status.next == "next check in 3.0 s"
+    assert status.login_expires is not None
+    assert (status.next_reset - now).total_seconds() == 12 * HOUR - 2 * WATCH_INTERVAL_S
+    assert watched.keeper.status_body["authenticated"] is True
+    assert (substitute.state, substitute.authenticated, substitute.login) == ("silent", False, False)
+    assert (substitute.reason, substitute.since) == ("gateway_timeout", now)
+    assert substitute.hint == session_api.GATEWAY_HINTS.by_observation[Observation.TIMEOUT]
+
+
+async def test_the_status_of_a_lost_session_says_when_it_was_good(watch: Watch) -> None:
+    """A competing session is a login without a session."""
+    watched = await watch({"tickle_interval_s": NEVER}, compete=Compete.YIELD)
+    good_at = watched.clock.utc()
+    watched.sim.start_competing()
+    await watched.advance(2 * WATCH_INTERVAL_S)
+    status = watched.keeper.status()
+
+    assert (status.authenticated, status.login, status.competing) == (False, True, True)
+    assert (status.last_good, status.checked) == (good_at, watched.clock.utc())
+    assert status.since == good_at + timedelta(seconds=WATCH_INTERVAL_S)
+
+
+async def test_the_hint_about_a_missing_connection_is_that_of_the_error(watch: Watch) -> None:
+    """It tells a refused connection from one that was refused because of its certificate."""
+    watched = await watch()
+    watched.sim.faults.add("refuse")
+    await watched.advance(WATCH_INTERVAL_S)
+
+    assert watched.keeper.session.observation is Observation.NO_CONNECTION
+    assert watched.keeper.hint() == GatewayUnreachable.hint
+
+
+@pytest.mark.parametrize(("window", "level"), [("wed 11:00-13:00", "info"), ("thu 11:00-13:00", "warning")])
+async def test_a_loss_during_maintenance_is_no_warning(watch: Watch, window: str, level: str) -> None:
+    """It is expected. The event says how long the state before lasted."""
+    watched = await watch({"tickle_interval_s": NEVER}, maintenance=(WeeklyWindow.parse(window),))
+    await watched.advance(2 * WATCH_INTERVAL_S)
+    watched.sim.log_out()
+    await watched.advance(WATCH_INTERVAL_S)
+    watched.sim.log_in()
+    await watched.advance_until(SessionState.READY)
+
+    assert [type(change) for change in watched.changes[:1]] == [SessionReady]
+    lost = watched.changes[1]
+    assert (lost.level, lost.event, lost.after_s) == (
+        level,
+        "session.lost" if level == "warning" else "session.changed",
+        3 * WATCH_INTERVAL_S,
+    )
+    assert type(watched.changes[-1]) is SessionReady
 
 
 async def test_the_repr_of_a_keeper_shows_its_state(watch: Watch) -> None:

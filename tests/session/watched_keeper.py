@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Self
 
+from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.config.settings import Compete, Region
+from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.events import Bus, Event, KeeperFailed, ProfileBus, SessionChanged
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.session_api import GatewaySessionApi, SessionUpstream
-from ibkr_bridge.session.session_status import Policy
+from ibkr_bridge.session.session_status import Policy, TrafficView
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.simulator import Simulator
@@ -30,6 +33,7 @@ class WatchedKeeper:
 
     Args:
         sleepers: the number of tasks that sleep on the clock when all work is done.
+        maintenance, traffic, suppressed_call: see `Policy` and `Keeper`.
         upstream: sends the calls of the keeper instead of its own client.
     """
 
@@ -39,6 +43,9 @@ class WatchedKeeper:
         clock: ManualClock,
         *,
         compete: Compete = Compete.RECLAIM,
+        maintenance: tuple[WeeklyWindow, ...] = (),
+        traffic: TrafficView | None = None,
+        suppressed_call: Callable[[], Call | None] = lambda: None,
         sleepers: int = SLEEPERS,
         upstream: SessionUpstream | None = None,
     ) -> None:
@@ -49,7 +56,7 @@ class WatchedKeeper:
         self.client = GatewayClient(
             sim.url, CookieStore(None, self.bus, self.redactor, clock), TEST_TIMEOUT_S, tls=False
         )
-        policy = Policy(WATCH_INTERVAL_S, compete, Region.AMERICA, ())
+        policy = Policy(WATCH_INTERVAL_S, compete, Region.AMERICA, maintenance)
         self.keeper = Keeper(
             "main",
             GatewaySessionApi(upstream or self.client),
@@ -57,6 +64,8 @@ class WatchedKeeper:
             clock,
             ProfileBus(self.bus, "main"),
             self.redactor,
+            traffic,
+            suppressed_call,
         )
         self._task: asyncio.Task[object] | None = None
 
