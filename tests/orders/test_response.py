@@ -60,6 +60,7 @@ PROMPT = {
         (200, {"order_id": ""}, OrderEvent.LOST),
         (200, {"order_id": True}, OrderEvent.TAKEN),
         (200, [{**QUESTION, "id": "../evil"}], OrderEvent.LOST),
+        (200, [PLACED, {**QUESTION, "id": "../evil"}], OrderEvent.LOST),
         (204, None, OrderEvent.LOST),
         (302, None, OrderEvent.LOST),
     ],

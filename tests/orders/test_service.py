@@ -25,7 +25,7 @@ from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
-from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, MAX_LIST_BYTES, OrderDependencies, OrderService
+from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, MAX_LIST_BYTES, RECENT_S, OrderDependencies, OrderService
 from tests.body_stream import FakeBodyStream
 from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
@@ -167,6 +167,7 @@ async def test_a_preview_is_prepared_before_it_takes_the_lock(setup: ServiceSetu
     await setup.service.preview(preview)
 
     assert setup.prepared == [(preview, True)]
+    assert preview.execute == setup.pipeline  # what IBKR wants first is sent through the same stages
 
 
 async def test_the_search_stands_with_the_orders(setup: ServiceSetup) -> None:
@@ -445,3 +446,28 @@ async def test_the_rules_are_asked_whether_anybody_still_waits(setup: ServiceSet
     assert len(contexts) == 1
     assert contexts[0].facts is request.facts
     assert contexts[0].is_connected()
+
+
+async def test_the_orders_that_were_just_placed_are_shown_before_ibkr_lists_them(setup: ServiceSetup) -> None:
+    """Neither questions nor rejected orders, and none that is older than a few seconds."""
+    await setup.service.submit(replace(setup.request(), account="DU1"))
+    setup.plan = [ibkr_response(b'{"error":"no"}')]
+    await setup.service.submit(setup.request(TICKET_WITH_COID.replace(b"mine", b"other")))
+
+    rows = setup.service.recent_rows()
+    setup.clock.advance(RECENT_S + 0.1)
+
+    placed = {"orderId": 77, "acct": "DU1", "account": "DU1", "order_ref": "mine", "status": "Submitted"}
+    assert rows == [{**placed, "conid": 8, "side": "BUY"}]
+    assert setup.service.recent_rows() == []
+
+
+async def test_of_several_orders_of_one_placement_it_is_not_known_which_ticket_is_which(setup: ServiceSetup) -> None:
+    """So their rows have no figures of a ticket."""
+    setup.plan = [ibkr_response(b'[{"order_id":"77"},{"order_id":"x8"}]')]
+    await setup.service.submit(replace(setup.request(), account="DU1"))
+
+    rows = setup.service.recent_rows()
+
+    assert [(row["orderId"], row["account"]) for row in rows] == [(77, "DU1"), ("x8", "DU1")]
+    assert not any({"conid", "side"} & row.keys() for row in rows)

@@ -153,3 +153,16 @@ def test_a_placement_with_too_many_tickets_is_refused() -> None:
 
     with pytest.raises(BadRequest, match="51 tickets"):
         check_tickets(parse_order_tickets(b"[" + b",".join([ticket] * (MAX_TICKETS + 1)) + b"]"))
+
+
+@pytest.mark.parametrize(("length", "is_accepted"), [(64, True), (65, False)])
+@pytest.mark.parametrize("ticket", ['{"cOID":"%s"}', '{"a":1},{"parentId":"%s"}'])
+def test_a_coid_has_at_most_64_characters(ticket: str, length: int, is_accepted: bool) -> None:
+    """A parent gets the one that its children name."""
+    body = f"[{ticket % ('x' * length)}]".encode()
+
+    if is_accepted:
+        assert with_coids(placement(body), "fresh", add=True).names == ("x" * length,)
+    else:
+        with pytest.raises(BadRequest, match="at most 64 characters"):
+            with_coids(placement(body), "fresh", add=True)

@@ -57,3 +57,27 @@ def test_without_a_monotonic_clock_the_wall_clock_counts() -> None:
     clock.jump_s = 5.0
 
     assert (ages.mark(), ages.seconds_since(at, None)) == (None, 5.0)
+
+
+def test_the_start_of_a_run_is_written_as_the_journal_writes_times() -> None:
+    """It stands for the time at which an earlier run ended, with its caller connected."""
+    clock = JumpingClock()
+    ages = RunAges(clock.utc, clock.now)
+    clock.elapsed_s = 12.0
+
+    assert ages.began_at == "2026-02-03T04:05:00.000000+00:00"
+
+
+@pytest.mark.parametrize("has_monotonic", [True, False])
+def test_a_time_is_counted_from_the_start_of_the_run(has_monotonic: bool) -> None:
+    """Rows of settled orders keep this number alone; the mark is made of it again."""
+    clock = JumpingClock()
+    ages = RunAges(clock.utc, clock.now if has_monotonic else None)
+    clock.elapsed_s = 12.0
+    at, mark = clock.utc().isoformat(), ages.mark()
+
+    born = ages.born(at, mark)
+
+    assert (born, ages.elapsed()) == (12.0, 12.0)
+    assert ages.mark_of(born) == mark
+    assert ages.born((START - timedelta(seconds=5)).isoformat()) == -5.0

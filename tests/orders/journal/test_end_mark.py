@@ -15,8 +15,8 @@ import pytest
 from ibkr_bridge.cli.orders import verify_file
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.events import Bus, Event
-from ibkr_bridge.orders.journal.end_mark import mark_path, read_mark
-from ibkr_bridge.orders.journal.store import JournalStore
+from ibkr_bridge.orders.journal.end_mark import EndMark, mark_path, read_mark
+from ibkr_bridge.orders.journal.store import JournalStore, last_entry
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 
 
@@ -182,3 +182,19 @@ def test_a_pipe_in_place_of_the_mark_is_not_waited_for(tmp_path: Path) -> None:
     assert read_mark(path) is None
     with pytest.raises(JournalUnavailable):
         write(path, "b")
+
+
+def test_a_closed_mark_holds_no_file(path: Path) -> None:
+    """Each attempt to open a damaged journal opens the mark too; a leak would end in a bridge without files."""
+    mark = EndMark(path)
+    with closing(sqlite3.connect(path)) as journal:
+        mark.check(journal, last_entry(journal))
+        descriptor = mark._file
+        assert descriptor is not None
+    os.fstat(descriptor)
+
+    mark.close()
+    mark.close()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

@@ -8,6 +8,7 @@ import pytest
 
 from ibkr_bridge.errors import BridgeError, DuplicateOrder, IdempotencyMismatch, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal import index as index_module
 from ibkr_bridge.orders.journal.index import OrderIndex
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
@@ -143,11 +144,12 @@ def test_an_idempotency_key_identifies_its_order_for_a_day(orders: IndexSetup) -
     assert orders.find_duplicate(orders.new_record(key="k")) is None
 
 
-def test_an_idempotency_key_with_another_body_is_refused(orders: IndexSetup) -> None:
+@pytest.mark.parametrize("other", ["A", "b"])
+def test_an_idempotency_key_with_another_body_is_refused(orders: IndexSetup, other: str) -> None:
     """It is a mistake of the caller."""
     orders.add(orders.new_record(key="k"), SENT, TAKEN, TOLD)
 
-    assert refusal(orders, orders.new_record("b", key="k")) is IdempotencyMismatch
+    assert refusal(orders, orders.new_record(other, key="k")) is IdempotencyMismatch
 
 
 def test_an_idempotency_key_of_an_order_in_flight_is_refused(orders: IndexSetup) -> None:
@@ -189,8 +191,10 @@ def test_a_coid_belongs_to_an_order_that_may_exist(
     first = orders.add(orders.new_record(name="mine"), *events)
 
     assert orders.find_duplicate(orders.new_record(name="mine")) is (first if is_duplicate else None)
-    other = orders.new_record("b", name="mine")
-    assert (refusal(orders, other) if error_for_other_body else orders.find_duplicate(other)) is error_for_other_body
+    for body in ("A", "b"):
+        other = orders.new_record(body, name="mine")
+        error = refusal(orders, other) if error_for_other_body else orders.find_duplicate(other)
+        assert error is error_for_other_body
 
 
 def test_a_second_sending_takes_over_the_coid(orders: IndexSetup) -> None:
@@ -334,3 +338,52 @@ def test_a_refusal_of_an_identical_order_says_when_to_ask_again(orders: IndexSet
         orders.find_duplicate(orders.new_record("b", key="k"))
 
     assert (unknown.value.retry_after, in_flight.value.retry_after) == (5.0, 1.0)
+
+
+def test_the_reply_of_a_removed_order_leads_to_no_order(orders: IndexSetup) -> None:
+    """A day later nothing of it is left in memory."""
+    record = orders.new_record()
+    record.sent_replies["r1"] = ("f", None)
+    orders.add(record, SENT, TAKEN)
+    found = orders.index.find_by_reply("r1")
+
+    orders.index.remove(record)
+
+    assert (found, orders.index.find_by_reply("r1")) == (record, None)
+
+
+def test_only_the_oldest_finished_orders_become_rows(orders: IndexSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as are too many, when there are enough of these to be worth it."""
+    monkeypatch.setattr(index_module, "MAX_FULL_RECORDS", 3)
+    monkeypatch.setattr(index_module, "SLACK", 2)
+    records = [orders.add(orders.new_record("open"), SENT)]
+    records += [orders.add(orders.new_record(str(number)), SENT, TAKEN, TOLD) for number in range(3)]
+    orders.index.compact()
+    row_count = orders.index.rows.counts.total()
+    records.append(orders.add(orders.new_record("last"), SENT, TAKEN, TOLD))
+
+    orders.index.compact()
+
+    assert row_count == 0
+    assert [record.id for record in orders.index.newest_first()] == ["o5", "o4", "o1"]
+    assert orders.index.counts() == {"placed": 4, "sending": 1}
+    assert [row.id for row in orders.index.missing(orders.new_record("0"))] == ["o2"]
+
+
+def test_an_order_that_became_a_row_stays_the_same_while_somebody_has_it(
+    orders: IndexSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection may prove to be reset: a second record of the same order would not learn of it."""
+    monkeypatch.setattr(index_module, "MAX_FULL_RECORDS", 0)
+    monkeypatch.setattr(index_module, "SLACK", 1)
+    record = orders.add(orders.new_record(), SENT, TAKEN, TOLD)
+    orders.index.compact()
+    (row,) = orders.index.missing(orders.new_record())
+    is_restored = orders.index.restore(row, [])
+    restored = orders.index.find(record.id)
+    orders.index.compact()
+
+    orders.index.add_names(record)
+
+    assert (is_restored, restored, orders.index.find(record.id)) == (True, record, record)
+    assert orders.index.rows.counts.total() == 0

@@ -134,6 +134,7 @@ def test_after_a_lost_response_there_is_no_latest_response() -> None:
         ([W.LEFT], False, False),
         ([W.TOLD, W.LEFT], False, False),
         ([W.LEFT, W.TOLD], True, True),
+        ([W.FOUND, W.TOLD], True, False),
     ],
 )
 def test_order_unknown_counts_as_delivered_only_if_the_caller_received_it(

@@ -22,6 +22,7 @@ from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, OrderExchange
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.repository import OrderRepository
+from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
 from ibkr_bridge.orders.journal.store import JournalStore, open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState, verify
 from ibkr_bridge.orders.journal.writer import JournalWriter
@@ -93,17 +94,54 @@ async def test_events_during_a_write_follow_its_entry(repository: OrderRepositor
     disk.hold()
     writing = asyncio.create_task(repository.append(record, OrderEvent.CONFIRMED, {"reply": "r"}))
     await disk.wait_until_holding()
-    for what in (
-        OrderEvent.TOLD,
-        OrderEvent.DROPPED,
-        OrderEvent.DECLINED,
-    ):  # the last of them cannot follow, and is dropped
-        repository.append_eventually(record, what, {})
+    events = OrderEvent.TOLD, OrderEvent.DROPPED, OrderEvent.DECLINED  # the last cannot follow, and is dropped
+    are_accepted = [repository.append_eventually(record, what, {}) for what in events]
 
     disk.release()
     await writing
 
     assert await event_names(repository) == ["sent", "asked", "confirmed", "told", "dropped"]
+    assert are_accepted == [True, True, True]  # it was not known yet
+
+
+async def test_an_event_that_cannot_follow_is_not_written(repository: OrderRepository) -> None:
+    """The caller of `append_eventually` is told."""
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
+
+    could_follow = [repository.append_eventually(record, what, {}) for what in (OrderEvent.TAKEN, OrderEvent.ASKED)]
+
+    assert could_follow == [True, False]
+    assert await event_names(repository) == ["sent", "taken"]
+
+
+async def test_subscribers_learn_of_the_orders_of_earlier_runs(tmp_path: Path) -> None:
+    """The reconciler searches for those that are unknown."""
+    first = open_repository(tmp_path / "main.orders.db")
+    record = order(first)
+    await first.append(record, OrderEvent.SENT, SENT)
+    await first.append(record, OrderEvent.LOST, {"error": "silence"})
+    await first.close()
+    second, seen = open_repository(tmp_path / "main.orders.db"), list[tuple[str, OrderState | None]]()
+    second.subscribe(lambda record: seen.append((record.id, record.state)))
+
+    await second.load()
+    await second.close()
+
+    assert seen == [("a", OrderState.UNKNOWN)]
+
+
+async def test_an_order_that_the_journal_has_otherwise_stops_the_search(repository: OrderRepository) -> None:
+    """It is not known what the earlier order was, so no order may be sent that might repeat it."""
+    await repository.load()
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
+    repository.index.remove(record)
+    row = SettledRow(record.place, record.id, OrderState.PLACED, 0.0)
+    repository.index.rows.add([(row, Names(coids=("mine",)))])
+
+    with pytest.raises(JournalUnavailable, match="does not have an earlier order as it was written"):
+        await with_timeout(repository.find_duplicate(order(repository, "b"), unknown_open=False))
 
 
 async def test_a_failed_write_leaves_the_memory_unchanged(repository: OrderRepository, disk: Disk) -> None:

@@ -152,6 +152,22 @@ async def test_the_refusal_of_a_journaled_order_is_kept_while_the_disk_fails(
     assert order_ids_in(path) == ["a", "a"]
 
 
+async def test_an_order_whose_entry_was_stored_in_spite_of_an_error_is_refused_in_the_journal(
+    writer: JournalWriter, disk: Disk
+) -> None:
+    """Its caller was told that nothing was sent, so a later run must not search for it. Other events are kept."""
+    await writer.append(sent_entry(writer, "a"))
+    disk.late_failures = 1
+    writer.append_eventually(accepted_entry(writer, "a"))
+    with pytest.raises(JournalUnavailable):
+        await writer.append(sent_entry(writer, "b"))
+
+    await writer.append(sent_entry(writer, "c"))
+
+    entries = [(entry.order_id, entry.what.value) for _, entry, _ in await writer.read_all()]
+    assert entries == [("a", "sent"), ("a", "taken"), ("b", "sent"), ("b", "refused"), ("c", "sent")]
+
+
 async def test_close_waits_for_all_appended_entries(writer: JournalWriter, disk: Disk, path: Path) -> None:
     """Also for those that a callback of the last entry appends. A later append opens the journal again."""
     disk.hold()
@@ -212,3 +228,17 @@ async def test_an_unexpected_error_counts_as_not_written(
 
 def _raise_memory_error(*_: object) -> None:
     raise MemoryError
+
+
+def test_a_problem_before_the_first_use_of_the_thread_is_published_at_once() -> None:
+    """There is no loop yet on which it could be published later."""
+    bus, events = Bus(), list[Event]()
+    bus.subscribe(events.append)
+    journal = JournalStore(None, bus, utc)
+    writer = JournalWriter(journal, bus)
+
+    with pytest.raises(JournalUnavailable):
+        journal.read_all()
+
+    assert [type(event) for event in events] == [StateUnavailable]
+    assert writer.problem is not None

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibkr_bridge.events import Bus, Event, PauseCleared, PauseSet, StateUnavailable
-from ibkr_bridge.orders.rules.trading_pause import TradingPause
+from ibkr_bridge.orders.rules.trading_pause import PauseStatus, TradingPause
 from tests.clocks import NOON
 
 
@@ -33,6 +33,7 @@ def test_a_new_bridge_is_not_paused(path: Path) -> None:
     trading_pause = load_again(path)
 
     assert (trading_pause.is_on, trading_pause.by, trading_pause.since) == (False, None, None)
+    assert trading_pause.status() is None
 
 
 def test_a_pause_outlives_a_restart(path: Path, bus: Bus, events_seen: list[Event]) -> None:
@@ -43,6 +44,7 @@ def test_a_pause_outlives_a_restart(path: Path, bus: Bus, events_seen: list[Even
 
     assert is_saved
     assert (found.is_on, found.by, found.since) == (True, "full", "2026-06-17T16:00:00+00:00")
+    assert found.status() == PauseStatus("full", "2026-06-17T16:00:00+00:00")
     assert events_seen == [PauseSet("full")]
 
 
