@@ -454,7 +454,7 @@ def reason_of(fault: Fault, reasons: Sequence[Mapping[str, str]]) -> str | None:
             for each in reasons
             if each.get("module", "") in fault.path
             and each.get("before", "") in fault.before
-            and each.get("after", fault.after) == fault.after
+            and each.get("after", "") in fault.after
         ),
         None,
     )

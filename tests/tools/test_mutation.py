@@ -76,8 +76,10 @@ def test_an_explanation_holds_for_the_fault_that_it_describes() -> None:
     reasons = [
         {"module": "orders/b.py", "why": "another module"},
         {"module": "orders/a.py", "before": "x", "after": "x = 3", "why": "another fault"},
-        {"module": "orders/a.py", "before": "x =", "why": "this one"},
+        {"module": "orders/a.py", "before": "x =", "after": "2", "why": "this one"},
+        {"module": "orders/a.py", "before": "x =", "why": "any change of the line"},
     ]
 
     assert (reason_of(fault, reasons), reason_of(fault, reasons[:2])) == ("this one", None)
+    assert reason_of(fault, reasons[-1:]) == "any change of the line"
     assert all(each.get("why") for each in explanations())
