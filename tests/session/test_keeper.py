@@ -542,6 +542,23 @@ async def test_a_session_that_is_not_taken_back_is_reported(watch: Watch) -> Non
     assert watched.changes[-1].hint == session_api.GATEWAY_HINTS.reclaims_exhausted
 
 
+async def test_after_a_reclaim_the_session_is_checked_often_for_three_seconds(watch: Watch) -> None:
+    """It usually opens in that time. The next attempt has to wait longer."""
+    watched = await watch({"tickle_interval_s": NEVER})
+    watched.sim.faults.add("status", path=INIT, status=500)
+    await watched.advance(30 * WATCH_INTERVAL_S)
+    watched.sim.start_competing()
+    while len(watched.openings) < MAX_RECLAIMS_PER_HOUR:
+        await watched.advance(0.5)
+    count = len(watched.checks)
+
+    await watched.advance(10.0)
+
+    times = [call.at for call in watched.checks[count - 1 :]]
+    gaps = [round(later - sooner, 3) for sooner, later in itertools.pairwise(times)]
+    assert gaps == [0.5] * 6 + [WATCH_INTERVAL_S] * 2
+
+
 async def test_a_yielding_keeper_never_takes_the_session_back(watch: Watch) -> None:
     """The other program keeps the session, and the hint says what that means."""
     watched = await watch({"tickle_interval_s": NEVER}, compete=Compete.YIELD)
@@ -839,6 +856,21 @@ async def test_an_old_view_that_cannot_be_refreshed_is_reported_as_silent(
 
     assert (session.state, session.reason) == (SessionState.SILENT, "gateway_timeout")
     assert watched.keeper.session.state is SessionState.READY  # the check itself has not ended yet
+
+
+@pytest.mark.usefixtures("short_checks")
+async def test_while_a_check_is_unanswered_no_other_is_made_for_a_view(watch: Watch) -> None:
+    """It would show nothing newer, and hold another slot of the Gateway."""
+    watched = await watch()
+    watched.sim.faults.add("silence", path=STATUS)
+    await watched.advance(WATCH_INTERVAL_S)
+    await watched.advance(MAX_AGE_S + 0.1)  # the next check is due after six seconds
+    count = len(watched.checks)
+
+    session = await watched.keeper.current()
+
+    assert session is watched.keeper.session
+    assert (session.state, len(watched.checks)) == (SessionState.SILENT, count)
 
 
 async def test_a_wait_for_a_layer_ends_when_it_is_up(watch: Watch) -> None:

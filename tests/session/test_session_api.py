@@ -10,6 +10,7 @@ import pytest
 
 from ibkr_bridge.calls.messages import Call, OnReleased, Response, noop
 from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session import session_api as module
@@ -235,6 +236,23 @@ async def test_the_last_status_is_kept_in_the_form_of_ibkr(
     assert session_api.status_body == {"authenticated": True, "connected": True, "competing": False}
 
 
+async def test_the_words_and_the_hint_are_those_of_the_last_check(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, unused_tcp_port: int
+) -> None:
+    """Before the first check nothing is known; without a response IBKR says nothing."""
+    at_first = (session_api.status_message, session_api.status_body, session_api.problem_hint)
+    script_responses(gateway, raw_response(200, SESSION.replace("}", ',"message":"approve it"}').encode()))
+    await session_api.check_status()
+    words = session_api.status_message
+    async with open_client(f"http://127.0.0.1:{unused_tcp_port}") as client:
+        session_api._upstream = client
+        await session_api.check_status()
+
+    assert at_first == ("", {}, "")
+    assert words == "approve it"
+    assert (session_api.status_message, session_api.problem_hint) == ("", GatewayUnreachable.hint)
+
+
 # -- a check that timed out
 
 
@@ -345,6 +363,103 @@ async def test_the_preflight_goes_on_when_its_first_call_fails(
         "/iserver/accounts",
         "/portfolio/accounts",
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome", "call_count"),
+    [
+        (400, b'{"error":"Bad Request: no bridge"}', PreflightOutcome.REFUSED, 1),
+        (200, b'{"error":"no bridge"}', PreflightOutcome.REFUSED, 1),
+        (200, b'{"error":"try later"}', PreflightOutcome.FAILED, 2),
+        (200, b'["DU1"]', PreflightOutcome.FAILED, 2),
+        (503, b'{"accounts":["DU1"]}', PreflightOutcome.FAILED, 2),
+        (200, b'{"accounts":[]}', PreflightOutcome.WORKED, 2),
+    ],
+)
+async def test_a_preflight_without_accounts_shows_what_became_of_it(
+    gateway: ScriptedGateway,
+    session_api: GatewaySessionApi,
+    status: int,
+    body: bytes,
+    outcome: PreflightOutcome,
+    call_count: int,
+) -> None:
+    """A refused session needs no second call. An empty list names no accounts, but the call worked."""
+    script_responses(gateway, raw_response(status, body), raw_response(200, b'[{"id":"DU2"}]'))
+
+    assert await session_api.run_preflight() == PreflightResult(outcome)
+    assert len(gateway.requests) == call_count
+
+
+@pytest.mark.parametrize(
+    ("tickle", "validate", "is_alive"),
+    [
+        ((200, b'{"session":"abc"}'), None, True),
+        ((401, b""), None, False),
+        ((503, b""), (200, b'{"RESULT":true}'), True),
+        ((200, b"{}"), (401, b""), False),
+        ((503, b""), (503, b""), None),
+    ],
+)
+async def test_a_login_is_proved_by_a_tickle_or_else_by_validate(
+    gateway: ScriptedGateway,
+    session_api: GatewaySessionApi,
+    tickle: tuple[int, bytes],
+    validate: tuple[int, bytes] | None,
+    is_alive: bool | None,
+) -> None:
+    """IBKR allows one /sso/validate a minute, so it is sent only if the tickle shows nothing."""
+    script_responses(gateway, raw_response(*tickle), raw_response(*(validate or tickle)))
+
+    assert await session_api.is_login_alive() is is_alive
+    paths = ["/v1/api/tickle"] if validate is None else ["/v1/api/tickle", "/v1/api/sso/validate"]
+    assert [request.target for request in gateway.requests] == paths
+
+
+async def test_a_request_for_the_session_is_at_work_until_it_is_answered(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at a time would end each other's session, even if the first was given up here."""
+    monkeypatch.setattr(module, "OPEN_TIMEOUT_S", 0.1)
+    may_respond = asyncio.Event()
+
+    async def script(_: Request, connection: Connection) -> None:
+        await may_respond.wait()
+        await connection.send(raw_response(200, b"{}"))
+
+    gateway.script = script
+    before = session_api.is_opening
+    response = await session_api.open_session(compete=True)
+    while_unanswered = session_api.is_opening
+    may_respond.set()
+    async with asyncio.timeout(TEST_TIMEOUT_S):
+        while session_api.is_opening:
+            await asyncio.sleep(0)
+
+    assert (before, response, while_unanswered) == (False, OpeningResponse(0), True)
+
+
+async def test_ibkrs_words_about_a_request_for_the_session_are_returned(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi
+) -> None:
+    """A person may have to approve something."""
+    script_responses(gateway, raw_response(500, b'{"error":"try later"}'))
+
+    assert await session_api.open_session(compete=False) == OpeningResponse(500, "try later")
+
+
+async def test_the_status_of_a_log_out_and_the_response_to_a_call_are_returned(
+    gateway: ScriptedGateway, session_api: GatewaySessionApi
+) -> None:
+    """The keeper's caller sees whether IBKR accepted the log-out."""
+    script_responses(gateway, raw_response(202, b"{}"), raw_response(500, b"no"))
+
+    status = await session_api.log_out()
+    response = await session_api.send(Call("POST", "/v1/api/x", body=b"{}", is_change=True))
+
+    assert status == 202
+    assert response is not None
+    assert (response.status, response.body) == (500, b"no")
 
 
 async def test_the_preflight_reads_the_accounts(sim: Simulator, late_check: asyncio.Event) -> None:

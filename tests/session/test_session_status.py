@@ -108,6 +108,19 @@ async def test_a_status_that_was_never_checked_is_not_fresh() -> None:
     assert (await with_timeout(task)).state is SessionState.READY
 
 
+async def test_a_silent_gateway_is_checked_again_for_a_caller() -> None:
+    """It may answer by now."""
+    status = KnownStatus(SessionState.SILENT)
+    status.clock.advance(MAX_AGE_S + 0.1)
+    task = asyncio.create_task(status.current())
+    await run_pending_tasks()
+    assert (status.has_check_request, task.done()) == (True, False)
+
+    status.set_state(SessionState.READY)
+
+    assert (await with_timeout(task)).state is SessionState.READY
+
+
 async def test_a_ready_session_that_cannot_be_checked_is_returned_as_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
