@@ -88,6 +88,7 @@ class SingleFlight:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._shared_calls: dict[Hashable, SharedCall] = {}
+        self._running: set[asyncio.Task[Response]] = set()  # also of a call that hangs, whose key another one has now
         self.joined_count = 0
         """Calls that were answered by the shared call of another."""
 
@@ -112,6 +113,8 @@ class SingleFlight:
         shared_call = SharedCall(self._clock, generation, max_wait_s)
         shared_call.task = asyncio.create_task(fetch(shared_call), name="shared call")  # outlives its first caller
         self._shared_calls[key] = shared_call
+        self._running.add(shared_call.task)
+        shared_call.task.add_done_callback(self._running.discard)
         shared_call.task.add_done_callback(lambda _: self._on_done(key, shared_call))
         return shared_call
 
@@ -157,7 +160,7 @@ class SingleFlight:
 
     async def close(self) -> None:
         """Cancel all shared calls that are running."""
-        tasks = [shared_call.task for shared_call in self._shared_calls.values() if shared_call.task is not None]
+        tasks = list(self._running)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import suppress
 
 import pytest
@@ -181,11 +182,12 @@ async def test_a_call_sent_in_an_earlier_generation_is_not_joined(
     arrival: asyncio.Future[Response], is_sent: bool
 ) -> None:
     """A call that was not sent yet will bring the new data."""
-    generations = [0]
+    generations = [1000]
     single_flight = SingleFlight(ManualClock())
-    shared_call = single_flight.start("key", lambda: generations[0], 5.0, fetch_from(arrival))
+    shared_call = single_flight.start("key", lambda: generations[0] + 0, 5.0, fetch_from(arrival))
     if is_sent:
         shared_call.mark_sent()
+    assert single_flight.find_joinable("key", max_wait_s=5.0, unsent=False) is shared_call
 
     generations[0] += 1
     joinable = single_flight.find_joinable("key", max_wait_s=5.0, unsent=False)
@@ -204,3 +206,120 @@ async def test_discarding_the_result_closes_a_large_response(arrival: asyncio.Fu
     shared_call.discard_result()
 
     assert stream.close_count == 1
+
+
+@pytest.mark.parametrize("end", ["not yet", "cancelled", "failed"])
+async def test_there_is_no_result_to_discard_without_a_response(arrival: asyncio.Future[Response], end: str) -> None:
+    """The caller that was cancelled gets its cancellation, not another error."""
+    single_flight = SingleFlight(ManualClock())
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    await asyncio.sleep(0)
+    if end == "cancelled":
+        await single_flight.close()
+    elif end == "failed":
+        arrival.set_exception(Busy("no place"))
+        await asyncio.wait({shared_call.task} if shared_call.task else set())
+
+    shared_call.discard_result()
+
+    assert shared_call.is_done is (end != "not yet")
+    await single_flight.close()
+
+
+async def test_an_error_that_no_caller_waits_for_is_not_reported(arrival: asyncio.Future[Response]) -> None:
+    """asyncio reports it otherwise, with a traceback, as if it were a bug."""
+    reports: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
+    single_flight = SingleFlight(ManualClock())
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    await asyncio.sleep(0)
+    arrival.set_exception(Busy("no place"))
+    while not shared_call.is_done:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    shared_call.task = None
+    gc.collect()
+
+    assert reports == []
+
+
+async def test_a_short_wait_ends_with_the_call_that_was_never_sent(arrival: asyncio.Future[Response]) -> None:
+    """It was refused before it was admitted; the caller gets that error at once."""
+    single_flight = SingleFlight(clock := ManualClock())
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    short_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 1.0))
+    await clock.wait_for_sleepers(1)
+
+    arrival.set_exception(Busy("no place"))
+
+    with pytest.raises(Busy):
+        await short_wait
+
+
+async def test_without_an_estimate_a_caller_may_come_again_after_a_second(arrival: asyncio.Future[Response]) -> None:
+    """Also if the estimate has passed."""
+    single_flight = SingleFlight(clock := ManualClock())
+    shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
+    shared_call.on_estimate(1.0)
+    short_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 1.0))
+    await clock.wait_for_sleepers(1)
+
+    clock.advance(1.0)
+
+    with pytest.raises(RateLimited) as caught:
+        await short_wait
+    assert caught.value.retry_after == 1.0
+
+
+async def test_the_end_of_a_call_does_not_remove_the_one_that_took_its_place() -> None:
+    """A call that hangs is replaced; when it ends after all, others still join the new one."""
+    loop = asyncio.get_running_loop()
+    arrivals: list[asyncio.Future[Response]] = [loop.create_future(), loop.create_future()]
+    single_flight = SingleFlight(ManualClock())
+    calls = [single_flight.start("key", first_generation, 5.0, fetch_from(each)) for each in arrivals]
+    await asyncio.sleep(0)
+
+    arrivals[0].set_result(RESPONSE)
+    while not calls[0].is_done:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert single_flight.find_joinable("key", max_wait_s=5.0, unsent=False) is calls[1]
+    await single_flight.close()
+
+
+async def test_close_also_cancels_a_call_that_was_replaced() -> None:
+    """A call that hangs would outlive the profile otherwise, with its slot and its callers."""
+    single_flight = SingleFlight(ManualClock())
+    arrivals = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    calls = [single_flight.start("key", first_generation, 5.0, fetch_from(each)) for each in arrivals]
+    await asyncio.sleep(0)
+
+    await single_flight.close()
+
+    assert [call.is_done for call in calls] == [True, True]
+
+
+async def test_the_time_of_a_call_is_that_of_its_first_byte(arrival: asyncio.Future[Response]) -> None:
+    """A second attempt of the same read does not make the data newer."""
+    generations = [3]
+    single_flight = SingleFlight(clock := ManualClock())
+    shared_call = single_flight.start("key", lambda: generations[0], 5.0, fetch_from(arrival))
+    shared_call.mark_sent()
+    first = shared_call.sent_at, shared_call.sent_generation
+    clock.advance(1.0)
+    generations[0] += 1
+
+    shared_call.mark_sent()
+
+    assert first == (clock.now() - 1.0, 3) == (shared_call.sent_at, shared_call.sent_generation)
+    await single_flight.close()
+
+
+async def test_a_call_that_was_not_started_cannot_be_joined() -> None:
+    """The error shows the mistake at once."""
+    clock = ManualClock()
+
+    with pytest.raises(RuntimeError, match="not been started"):
+        await SingleFlight(clock).join(SharedCall(clock, first_generation, 5.0), is_connected, 5.0)
