@@ -40,6 +40,7 @@ def test_a_caller_may_ask_for_a_younger_response(max_age_s: float | None, is_hit
     cache.put("key", CacheEntry(new_response(), 100.0, 100.0, ACCOUNTS), 0)
 
     assert (cache.get("key", 102.0, max_age_s) is not None) is is_hit
+    assert cache.get("key", 100.0, 0.0) is None  # no response is new enough, not even one that came this moment
     assert cache.get("key", 102.0, None) is not None
 
 
@@ -160,3 +161,29 @@ def test_a_response_that_is_not_an_object_or_a_list_is_not_cached(response: Resp
 def test_a_provisional_response_is_not_cached() -> None:
     """The next call may get a complete one."""
     assert not is_cacheable(replace(new_response(), is_provisional=True))
+
+
+def test_a_response_with_a_short_ttl_is_cached_too() -> None:
+    """Even half a second saves calls if many callers poll."""
+    cache = ResponseCache()
+    cache.put("key", CacheEntry(new_response(), 0.0, 0.0, replace(ACCOUNTS, ttl_s=0.5)), 0)
+
+    assert cache.get("key", 0.4, None) is not None
+
+
+def test_a_response_that_is_replaced_is_not_counted_twice() -> None:
+    """Otherwise the cache would seem full, and keep less and less."""
+    cache = ResponseCache()
+    for second in range(3):
+        cache.put("key", CacheEntry(new_response(), float(second), float(second), ACCOUNTS), 0)
+
+    assert cache.counts == {"entries": 1, "bytes": ENTRY_OVERHEAD_BYTES + 3}
+
+
+def test_the_cache_holds_32_mib() -> None:
+    """And no more, however large the responses are."""
+    cache, body = ResponseCache(), b"[" + b"1" * (1024 * 1024 - ENTRY_OVERHEAD_BYTES - 2) + b"]"
+    for number in range(40):
+        cache.put(number, CacheEntry(new_response(body), 0.0, 0.0, PAIRS), 0)
+
+    assert cache.counts == {"entries": 32, "bytes": 32 * 1024 * 1024}
