@@ -243,3 +243,15 @@ def test_a_key_that_fills_the_queue_gives_places_to_the_others(label: str, is_re
     assert displaced == first[95 : 95 - len(displaced) : -1]
     assert len(displaced) == 48
     assert queue.waiting()[READS] == 128
+
+
+def test_the_estimated_wait_counts_the_turns_of_the_other_keys() -> None:
+    """As many calls of each other key go before a call as of its own, one a second."""
+    queue = AdmissionQueue(replace(LIMITS, total=RateLimit(1, 1.0, "test")))
+    calls = [QueuedCall(PLAIN, READS, key) for key in ("greedy", "greedy", "greedy", "modest", "modest")]
+    for queued_call in calls:
+        queue.enqueue(queued_call)
+
+    waits = [queue.estimate_wait(queued_call, 0.0) for queued_call in calls]
+
+    assert [round(wait_s / waits[0]) for wait_s in waits] == [1, 3, 4, 1, 3]

@@ -116,3 +116,25 @@ def test_a_call_is_overtaken_after_two_seconds_and_a_later_answer() -> None:
 
     assert (before, calls.is_overtaken(0.0, 1.9), calls.is_overtaken(0.0, 2.0)) == (False, False, True)
     assert calls.is_overtaken(1.0, 9.0) is False
+
+
+def test_a_prompt_answer_says_nothing_of_a_ghost_call_that_was_sent_later_or_not_at_all() -> None:
+    """Only an earlier call should have been answered before."""
+    later, unsent = call_of(at=5.0), call_of(at=0.0)
+    unsent.sent_at = None
+    calls = calls_inside(later, unsent)
+    for each in (later, unsent):
+        calls.on_given_up(each)
+
+    assert calls.on_prompt_answer(3.0, 3.1) == []
+    assert calls.on_prompt_answer(6.0, 6.1) == [later]
+
+
+def test_calls_of_other_endpoints_take_no_place_of_one_that_hangs() -> None:
+    """Nor does a call whose endpoint has answered since."""
+    cleared = call_of(at=0.0)
+    cleared.is_cleared = True
+    calls = calls_inside(call_of(at=0.0), *(call_of(OTHER) for _ in range(3)), cleared, cleared)
+    calls.on_prompt_answer(1.0, 1.1)
+
+    assert calls.may_enter(call_of(), 5.0)
