@@ -83,11 +83,12 @@ async def run_fast(
         yield harness, sim
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient_connections")
 async def test_quotes_do_not_stop_after_fifteen_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """IBKR ends them then without a message; the bridge subscribes again before that."""
     monkeypatch.setattr(upstream_feed, "SILENCE_TIMEOUT_S", 3600.0)
-    async with run_fast(tmp_path, 300.0, quote_interval_s=30.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
+    async with run_fast(tmp_path, 60.0, quote_interval_s=30.0) as (harness, sim), open_sse(harness, QUOTES) as quotes:
         first = await quotes.receive()
         received = await quotes.receive_until(lambda event: _minutes(event) - _minutes(first) > 20)
         subscribed = [text for text in sim.market.stream.received if text.startswith(f"smd+{AAPL}")]
