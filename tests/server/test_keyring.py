@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.events import Bus, Event, ListenerFailed
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.keyring import KeyRing, key_from_headers
+from ibkr_bridge.server.keyring import KeyRing, Principal, key_from_headers
+from ibkr_bridge.server.tokens import TokenRequest, TokenScope
+from tests.clocks import NOON
 from tests.harness import KEY, PREVIOUS_KEY, READONLY_KEY, settings_for
 
 
@@ -139,3 +144,125 @@ def test_a_subscriber_that_raises_does_not_stop_the_others(bus: Bus, events_seen
 
 def _raise(_: None) -> None:
     raise RuntimeError
+
+
+# -- tokens of a key
+
+OTHER_KEY = KEY[::-1]
+
+
+class TimedRing:
+    """A key ring with a clock that the test moves."""
+
+    def __init__(self, **env: str) -> None:
+        self.now = NOON
+        self.keys = KeyRing(settings_of(**env), lambda: self.now)
+
+    def principal(self, key: str = KEY) -> Principal:
+        """The principal of a key."""
+        principal = self.keys.find_key(key.encode())
+        assert principal is not None
+        return principal
+
+    def token(self, key: str = KEY, scope: TokenScope = TokenScope.TRADE) -> bytes:
+        """A token for a minute."""
+        return self.keys.issue(self.principal(key), TokenRequest(scope, 60))[0].encode()
+
+
+def settings_of(**env: str) -> Settings:
+    """The settings of a bridge with every key, or with those of `env`."""
+    return settings_for("https://127.0.0.1:5000", Path("/nowhere"), **{**EVERY_KEY, **env})
+
+
+@pytest.mark.parametrize(
+    ("key", "scope", "label", "effects"),
+    [
+        (KEY, TokenScope.TRADE, "full token", frozenset(Effect)),
+        (PREVIOUS_KEY, TokenScope.READ, "read-only token", frozenset({Effect.READ})),
+        (READONLY_KEY, TokenScope.READ, "read-only token", frozenset({Effect.READ})),
+    ],
+)
+def test_a_token_stands_for_its_key_within_its_scope(
+    key: str, scope: TokenScope, label: str, effects: frozenset[Effect]
+) -> None:
+    """What it starts belongs to the owner of the key, and its share of the bridge is reduced."""
+    ring = TimedRing()
+    owner = ring.principal(key)
+
+    principal = ring.keys.find_token(ring.token(key, scope))
+
+    assert principal is not None
+    assert (principal.label, principal.effects, principal.owner) == (label, effects, owner.owner)
+    assert (principal.is_token, principal.has_reduced_share, principal.profile) == (True, True, owner.profile)
+    assert principal.expires == NOON + timedelta(seconds=60)
+    assert (owner.is_token, owner.has_reduced_share) == (False, key == READONLY_KEY)
+
+
+def test_a_token_is_valid_for_as_long_as_was_requested_and_no_longer() -> None:
+    """Its claims have whole seconds, so it may be valid for a part of a second more."""
+    ring = TimedRing()
+    whole, claims = ring.keys.issue(ring.principal(), TokenRequest(TokenScope.READ, 60))
+    ring.now += timedelta(microseconds=1)
+    _, later_claims = ring.keys.issue(ring.principal(), TokenRequest(TokenScope.READ, 60))
+    principal = ring.keys.find_token(whole.encode())
+    assert principal is not None
+
+    validity = []
+    for seconds in (59.999, 60.0):
+        ring.now = NOON + timedelta(seconds=seconds)
+        validity.append((ring.keys.find_token(whole.encode()) is not None, ring.keys.is_still_valid(principal)))
+
+    assert (claims.issued, claims.expires) == (NOON, NOON + timedelta(seconds=60))
+    assert (later_claims.issued, later_claims.expires) == (NOON, NOON + timedelta(seconds=61))
+    assert claims.token_id != later_claims.token_id
+    assert validity == [(True, True), (False, False)]
+
+
+def test_a_token_allows_no_more_than_its_key() -> None:
+    """A token cannot request another one, which would make its time meaningless."""
+    ring = TimedRing()
+    token = ring.keys.find_token(ring.token())
+    assert token is not None
+
+    with pytest.raises(InsufficientScope, match="a token of this key may only read"):
+        ring.keys.issue(ring.principal(READONLY_KEY), TokenRequest(TokenScope.TRADE))
+    with pytest.raises(InsufficientScope, match="a token cannot request another token"):
+        ring.keys.issue(token, TokenRequest(TokenScope.READ))
+
+
+@pytest.mark.parametrize("key", [KEY, READONLY_KEY, PREVIOUS_KEY])
+def test_a_new_full_key_ends_all_tokens(key: str) -> None:
+    """It is how a person revokes them. The keys that are still configured stay valid."""
+    ring = TimedRing()
+    owner, token = ring.principal(key), ring.token(key, TokenScope.READ)
+    principal = ring.keys.find_token(token)
+    assert principal is not None
+    was_valid = ring.keys.is_still_valid(principal), ring.keys.is_still_valid(owner)
+
+    ring.keys.replace(settings_of(IBKR_BRIDGE_KEY=OTHER_KEY))
+
+    assert was_valid == (True, True)
+    assert ring.keys.find_token(token) is None
+    assert not ring.keys.is_still_valid(principal)
+    assert ring.keys.is_still_valid(owner) is (key != KEY)
+
+
+def test_a_key_that_was_replaced_gets_no_token() -> None:
+    """The request was authenticated a moment before."""
+    ring = TimedRing()
+    owner = ring.principal()
+    ring.keys.replace(settings_of(IBKR_BRIDGE_KEY=OTHER_KEY))
+
+    with pytest.raises(InvalidKey, match="has been replaced"):
+        ring.keys.issue(owner, TokenRequest())
+
+
+def test_a_full_key_that_becomes_the_read_only_key_is_not_valid_for_more() -> None:
+    """A stream that it opened for trading must end."""
+    ring = TimedRing()
+    owner = ring.principal()
+
+    ring.keys.replace(settings_of(IBKR_BRIDGE_KEY=OTHER_KEY, IBKR_BRIDGE_READONLY_KEY=KEY))
+
+    assert not ring.keys.is_still_valid(owner)
+    assert ring.keys.is_still_valid(ring.principal())
