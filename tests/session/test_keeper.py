@@ -17,7 +17,7 @@ from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.sources import PROJECT_ROOT
 from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.errors import GatewayUnreachable
-from ibkr_bridge.events import PreflightDone, SessionOpening, SessionReady
+from ibkr_bridge.events import AccountNotSelected, PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import session_api, session_status
 from ibkr_bridge.session.backoff import GRACE_S, MAX_FAILED_PER_HOUR, MAX_RECLAIMS_PER_HOUR
@@ -35,7 +35,7 @@ from tests.session.watched_keeper import ACCOUNTS, INIT, STATUS, WATCH_INTERVAL_
 Watch = Callable[..., Awaitable[WatchedKeeper]]
 NEVER = 1e9  # seconds; a Gateway that does not tickle by itself does not log itself out
 HOUR = 3600.0
-VALIDATE = "/sso/validate"
+VALIDATE, SELECT = "/sso/validate", "/iserver/account"
 
 
 @pytest.fixture
@@ -174,6 +174,52 @@ async def test_the_suppressed_questions_are_suppressed_again_with_each_session(w
     await watched.advance(2 * WATCH_INTERVAL_S)
 
     assert [call.body for call in watched.sim.gateway_calls("/questions/suppress")] == [body] * 2
+
+
+def selections(watched: WatchedKeeper) -> list[bytes]:
+    """The bodies of the calls that selected an account."""
+    return [call.body for call in watched.sim.gateway_calls() if call.target.endswith(SELECT)]
+
+
+async def test_the_selected_account_is_selected_before_the_session_is_ready(watch: Watch) -> None:
+    """An order that names no account would go to another one."""
+    watched = await watch(selected_account="DU7654321")
+
+    assert watched.keeper.session.state is SessionState.READY
+    assert selections(watched) == [b'{"acctId":"DU7654321"}']
+
+
+@pytest.mark.parametrize("path", [f"{SELECT}$", ACCOUNTS])
+async def test_the_session_is_not_ready_while_the_selection_is_undecided(watch: Watch, path: str) -> None:
+    """IBKR failed at the selection, or at the list that would show what is selected now."""
+    watched = await watch({"tickle_interval_s": NEVER}, selected_account="DU7654321")
+    watched.sim.faults.add("selection-lost")
+    watched.sim.faults.add("html-500", path=path)
+    watched.sim.lose_brokerage()
+    await watched.advance(2 * WATCH_INTERVAL_S)
+    undecided = watched.keeper.session.state, watched.keeper.session.reason
+    watched.sim.faults.clear()
+
+    await watched.advance_until(SessionState.READY)
+
+    assert undecided == (SessionState.OPENING, "establishing")
+    assert watched.selected_account.number == "DU7654321"
+    assert selections(watched)[-1] == b'{"acctId":"DU7654321"}'
+
+
+async def test_a_selection_that_ibkr_refuses_is_reported_and_forgotten(watch: Watch) -> None:
+    """The session is ready without it; the words of IBKR are redacted."""
+    watched = await watch({"tickle_interval_s": NEVER}, selected_account="DU7654321")
+    watched.sim.faults.add("selection-lost")
+    body = '{"error":"Account DU7654321 not found"}'
+    watched.sim.faults.add("status", path=f"{SELECT}$", status=500, body=body)
+    watched.sim.lose_brokerage()
+
+    await watched.advance(2 * WATCH_INTERVAL_S)
+
+    assert (watched.keeper.session.state, watched.selected_account.number) == (SessionState.READY, "")
+    (event,) = [event for event in watched.events_seen if isinstance(event, AccountNotSelected)]
+    assert (event.status, event.ibkr_message) == (500, "Account DU*****21 not found")
 
 
 async def test_a_demanded_preflight_is_made_once_in_five_seconds(watch: Watch) -> None:

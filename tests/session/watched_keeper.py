@@ -12,6 +12,7 @@ from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.events import Bus, Event, KeeperFailed, ProfileBus, SessionChanged
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.session_api import GatewaySessionApi, SessionUpstream
 from ibkr_bridge.session.session_status import Policy, TrafficView
 from ibkr_bridge.session.state_machine import SessionState
@@ -34,6 +35,7 @@ class WatchedKeeper:
     Args:
         sleepers: the number of tasks that sleep on the clock when all work is done.
         maintenance, traffic, suppressed_call: see `Policy` and `Keeper`.
+        selected_account: the account that a caller selected in an earlier run.
         upstream: sends the calls of the keeper instead of its own client.
     """
 
@@ -46,6 +48,7 @@ class WatchedKeeper:
         maintenance: tuple[WeeklyWindow, ...] = (),
         traffic: TrafficView | None = None,
         suppressed_call: Callable[[], Call | None] = lambda: None,
+        selected_account: str = "",
         sleepers: int = SLEEPERS,
         upstream: SessionUpstream | None = None,
     ) -> None:
@@ -56,6 +59,8 @@ class WatchedKeeper:
         self.client = GatewayClient(
             sim.url, CookieStore(None, self.bus, self.redactor, clock), TEST_TIMEOUT_S, tls=False
         )
+        self.selected_account = SelectedAccount(None, self.bus)
+        self.selected_account.number = selected_account
         policy = Policy(WATCH_INTERVAL_S, compete, Region.AMERICA, maintenance)
         self.keeper = Keeper(
             "main",
@@ -66,6 +71,7 @@ class WatchedKeeper:
             self.redactor,
             traffic,
             suppressed_call,
+            self.selected_account,
         )
         self._task: asyncio.Task[object] | None = None
 
