@@ -131,6 +131,21 @@ async def test_subscribers_learn_of_the_orders_of_earlier_runs(tmp_path: Path) -
     assert seen == [("a", OrderState.UNKNOWN)]
 
 
+async def test_the_open_questions_of_the_run_before_are_named_once(tmp_path: Path) -> None:
+    """They are declined: nobody can reply to them any more."""
+    first = open_repository(tmp_path / "main.orders.db")
+    record = order(first)
+    await first.append(record, OrderEvent.SENT, SENT)
+    first.append_eventually(record, OrderEvent.ASKED, {"replies": ["r1", "r2"]})
+    await first.close()
+    second = open_repository(tmp_path / "main.orders.db")
+
+    replies = [await second.load(), await second.load()]
+    await second.close()
+
+    assert replies == [["r1", "r2"], []]
+
+
 async def test_an_order_that_the_journal_has_otherwise_stops_the_search(repository: OrderRepository) -> None:
     """It is not known what the earlier order was, so no order may be sent that might repeat it."""
     await repository.load()
