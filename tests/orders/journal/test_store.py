@@ -437,3 +437,13 @@ def test_an_entry_that_never_reached_the_file_is_not_withdrawn(journal: JournalS
 def _commit_and_fail(commit: Callable[[sqlite3.Connection], None], file: sqlite3.Connection) -> None:
     commit(file)
     raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_a_database_of_another_program_is_not_read_as_a_journal(tmp_path: Path) -> None:
+    """`orders verify` says so, in place of an error of SQLite."""
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE entry (number INTEGER)")
+
+    with pytest.raises(ValueError, match="another program"):
+        open_read_only(path)
