@@ -10,7 +10,7 @@ MUTATION_MINUTES ?= 30
 .PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders mutation clean
 
 help:
-	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, no network"
+	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
 	@echo "make test    run the tests, six at a time in random order; three minutes at most"
 	@echo "make test-slow  run the other tests: the longest stories and properties"
 	@echo "make test-system  run the tests that need root or Node: a Debian that boots with the bridge, containers, Node clients"

@@ -38,8 +38,7 @@ Try, in another terminal:
   curl {url}/gateway/auth-status
   curl -H "X-Bridge-Key: $IBKR_BRIDGE_KEY" {url}/portfolio/accounts
 
-Or without any setting: python bridge.py status (doctor, orders)
-Make something go wrong: python bridge.py trigger --help
+{without_settings}Make something go wrong: python bridge.py trigger --help
 """
 
 
@@ -96,11 +95,16 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
         has_own_key = "IBKR_BRIDGE_KEY" in os.environ  # that key may be a real one and is never printed
         key = "" if has_own_key else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
+        without_settings = ""
         if not has_own_key:
+            without_settings = "Or without any setting: python bridge.py status (doctor, orders)\n"
             demo_file = DemoFile(bridge.url, simulator.url, str(settings.state_dir), settings.key).write()
             resources.callback(demo_file.unlink, missing_ok=True)
         export = f"{key}  export IBKR_BRIDGE_URL={bridge.url}\n"
-        print(WELCOME.format(gateway=simulator.url, url=bridge.url, export=export), flush=True)
+        print(
+            WELCOME.format(gateway=simulator.url, url=bridge.url, export=export, without_settings=without_settings),
+            flush=True,
+        )
         await bridge.stop.wait()
         unfinished = await bridge.finish()
     return EXIT_FAILURE if bridge.failed or unfinished else EXIT_OK

@@ -14,7 +14,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response, discard
 from ibkr_bridge.calls.stage import Proceed
 from ibkr_bridge.errors import BridgeError, GatewayForbidden, ShuttingDown, UpstreamRefused, unknown_change
-from ibkr_bridge.ibkr.bodies import demands_accounts_first, looks_like_page
+from ibkr_bridge.ibkr.bodies import demands_accounts_first, looks_like_page, session_phrases
 from ibkr_bridge.ibkr.endpoint import Layer, OrderOperation
 from ibkr_bridge.session.ibkr_message import shown_message
 from ibkr_bridge.session.preflight import hints_session_loss, is_access_denied, refuses_for_session
@@ -71,7 +71,7 @@ class SessionGate:
         if context.endpoint.layer is Layer.BROKERAGE:
             is_refused = refuses_for_session(context.call, response)
             if is_refused or response.status in WORKING_STATUSES:
-                self._status.report_call(is_refused=is_refused)
+                self._status.report_call(is_refused=is_refused, message=_words_of(response) if is_refused else "")
         if not hints_session_loss(response.status, response.body):
             return
         wants_accounts = demands_accounts_first(response.status, response.body)
@@ -144,3 +144,8 @@ class SessionGate:
             return None
         reason = unavailable_error(self._status)
         return unknown_change(f"IBKR answered with a page; {reason.detail}") if context.call.is_change else reason
+
+
+def _words_of(response: Response) -> str:
+    """IBKR's words for a lost session in a response, and no others: the rest belongs to the caller of that call."""
+    return "; ".join(phrase.decode() for phrase in session_phrases(response.status, response.body))

@@ -392,8 +392,8 @@ class Keeper(SessionStatus):
         self._bus.publish(kind(*names, self.hint(), after, self.next_action, self.ibkr_message))
 
     def _joined_messages(self) -> str:
-        """What IBKR says now and said of the last opening. A secret may have become known since."""
-        messages = (self._api.status_message, self._opener.message)
+        """What IBKR says now, said to refused calls and said of the last opening; a secret may be known only now."""
+        messages = (self._api.status_message, self.refused_calls.message, self._opener.message)
         return "; ".join(dict.fromkeys(shorten(self._redactor.redact(each)) for each in messages if each))
 
     def _end_round(self) -> None:

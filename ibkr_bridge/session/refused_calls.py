@@ -18,6 +18,8 @@ class RefusedCalls:
         self._in_check = 0
         self._confirmed = 0
         self._contradicted_at = float("-inf")
+        self.message = ""
+        """IBKR's words in the latest refusal; empty if no call was refused since one worked."""
 
     def __repr__(self) -> str:
         return f"<RefusedCalls {self._unchecked} unchecked, {self._confirmed} confirmed refusals>"
@@ -36,9 +38,10 @@ class RefusedCalls:
         """Whether the last contradiction is over: a call of a caller worked since, or a minute has passed."""
         return now - self._contradicted_at >= SETTLED_AFTER_S
 
-    def on_refused(self) -> None:
-        """A brokerage call was answered with the words of a lost session."""
+    def on_refused(self, message: str) -> None:
+        """A brokerage call was answered with these words of a lost session."""
         self._unchecked += 1
+        self.message = message
 
     def on_worked(self) -> None:
         """A brokerage call of a caller worked."""
@@ -48,6 +51,7 @@ class RefusedCalls:
     def forget(self) -> None:
         """The refusals are explained: the session was lost, or the keeper's own brokerage call works again."""
         self._unchecked = self._in_check = self._confirmed = 0
+        self.message = ""
 
     def on_contradicted(self, now: float) -> None:
         """The session counts as unusable from now on."""

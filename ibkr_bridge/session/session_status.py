@@ -168,10 +168,10 @@ class SessionStatus:
         """Whether a call that needs this layer can succeed now."""
         return self.session.state is SessionState.READY or (layer is Layer.LOGIN and self.session.has_login)
 
-    def report_call(self, *, is_refused: bool) -> None:
-        """Report that a brokerage call worked, or was answered with the words of a lost session."""
+    def report_call(self, *, is_refused: bool, message: str = "") -> None:
+        """Report that a brokerage call worked, or was answered with these words of a lost session."""
         if is_refused:
-            self.refused_calls.on_refused()
+            self.refused_calls.on_refused(message)
         else:
             self.refused_calls.on_worked()
 

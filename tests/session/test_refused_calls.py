@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from ibkr_bridge.session.refused_calls import RefusedCalls
@@ -17,10 +19,10 @@ def test_two_confirmed_refusals_contradict_the_status() -> None:
     """One refusal may come from a session that was lost and found again in between."""
     refused_calls = RefusedCalls()
 
-    refused_calls.on_refused()
+    refused_calls.on_refused("no bridge")
     check(refused_calls)
     after_one = refused_calls.contradicts_status
-    refused_calls.on_refused()
+    refused_calls.on_refused("no bridge")
     unchecked = refused_calls.contradicts_status
     check(refused_calls)
 
@@ -30,9 +32,9 @@ def test_two_confirmed_refusals_contradict_the_status() -> None:
 def test_a_check_confirms_no_refusal_that_came_after_its_beginning() -> None:
     """Its response may be older than the refusal."""
     refused_calls = RefusedCalls()
-    refused_calls.on_refused()
+    refused_calls.on_refused("no bridge")
     refused_calls.begin_check()
-    refused_calls.on_refused()
+    refused_calls.on_refused("no bridge")
 
     refused_calls.confirm()
     after_first = refused_calls.contradicts_status
@@ -44,8 +46,8 @@ def test_a_check_confirms_no_refusal_that_came_after_its_beginning() -> None:
 def test_refusals_wait_for_a_check_that_shows_something() -> None:
     """A check without a response confirms nothing, and the refusal is not lost."""
     refused_calls = RefusedCalls()
-    refused_calls.on_refused()
-    refused_calls.on_refused()
+    refused_calls.on_refused("no bridge")
+    refused_calls.on_refused("no bridge")
     refused_calls.begin_check()  # no response comes
 
     check(refused_calls)
@@ -57,11 +59,11 @@ def test_refusals_wait_for_a_check_that_shows_something() -> None:
 def test_a_working_call_or_a_lost_session_explains_the_refusals(ends: object) -> None:
     """A single endpoint that is refused now and then is no lost session."""
     refused_calls = RefusedCalls()
-    refused_calls.on_refused()
+    refused_calls.on_refused("no bridge")
     check(refused_calls)
 
     ends(refused_calls)  # type: ignore[operator]  # one of the two methods above
-    refused_calls.on_refused()
+    refused_calls.on_refused("no bridge")
     check(refused_calls)
 
     assert refused_calls.has_refusals
@@ -86,8 +88,12 @@ def test_a_refusal_is_known_until_a_call_works() -> None:
     """Before, during and after the check: a request to reopen the session believes it at once."""
     refused_calls = RefusedCalls()
     known = [refused_calls.has_refusals]
-    for step in (refused_calls.on_refused, refused_calls.begin_check, refused_calls.confirm, refused_calls.on_worked):
+    messages = [refused_calls.message]
+    on_refused = functools.partial(refused_calls.on_refused, "no bridge")
+    for step in (on_refused, refused_calls.begin_check, refused_calls.confirm, refused_calls.on_worked):
         step()
         known.append(refused_calls.has_refusals)
+        messages.append(refused_calls.message)
 
     assert known == [False, True, True, True, False]
+    assert messages == ["", *["no bridge"] * 3, ""]

@@ -36,10 +36,12 @@ async def test_two_refused_calls_make_the_session_unusable_until_one_works(harne
 
     replies = [await harness.get(READ, headers={"X-Bridge-Max-Age": "0"}) for _ in range(2)]
     await harness.wait_until(SessionState.UNUSABLE)
+    said = harness.bridge.profile.keeper.ibkr_message
     await harness.wait_until(SessionState.READY)
 
     assert [reply.status for reply in replies] == [400, 400]
     assert (openings(sim), harness.session_changes[-2]) == (1, ("unusable", "brokerage_unusable"))
+    assert (said, harness.bridge.profile.keeper.ibkr_message) == ("no bridge", "")
     assert (await harness.get(READ)).status == 200
 
 
@@ -58,9 +60,9 @@ async def test_an_unusable_session_is_reported_and_no_order_is_sent(harness: Har
     ready = await harness.get("/readyz")
 
     assert (refused.status, refused.code) == (503, "session_unavailable")
-    assert "IBKR says: DU*****21: try later" in refused.json["detail"]
+    assert "IBKR says: no bridge; DU*****21: try later" in refused.json["detail"]
     assert (status["authenticated"], status["reason"], "ibkr_message" in status) == (False, "brokerage_unusable", False)
-    assert verbose["ibkr_message"] == "DU*****21: try later"
+    assert verbose["ibkr_message"] == "no bridge; DU*****21: try later"
     assert (ready.status, ready.body[:19]) == (503, b"brokerage_unusable:")
     assert (await harness.get("/portfolio/accounts")).status == 200
     assert not sim.calls("/orders")[1:]  # only the keeper's own list
