@@ -278,10 +278,10 @@ class AdmissionQueue:
         queued_call.holds_slot = False
 
     def _windows_have_room(self, queued_call: QueuedCall, now: float) -> bool:
-        """Whether every window has a place. While the Gateway is silent, a cancel does not wait for the places of calls
-        that it does not answer.
+        """Whether every window has a place. While the Gateway is silent, a few cancels do not wait for the places of
+        calls that it does not answer.
         """
-        is_urgent = not queued_call.needs_slot and not self._unanswered.is_answering
+        is_urgent = not queued_call.needs_slot and self._unanswered.may_be_urgent
         return all(window.has_room(now, answered_only=is_urgent) for window in self._windows(queued_call))
 
     def _endpoint_has_room(self, queued_call: QueuedCall, now: float) -> bool:

@@ -16,6 +16,12 @@ PROMPT_S = 2.0
 """Seconds within which an answer shows that the Gateway had a free slot for the call. A healthy one takes 0.1 s."""
 
 
+MAX_UNANSWERED_CANCELS = 6
+"""Cancels that are sent to a silent Gateway beyond the limits. All that wait there leave at once when IBKR is back. If
+they were more than IBKR's ten in a second, its penalty box would refuse everything for a quarter of an hour.
+"""
+
+
 class UnansweredCalls:
     """The calls inside one Gateway.
 
@@ -72,6 +78,12 @@ class UnansweredCalls:
             if is_overtaken and not is_slow and not each.is_given_up:
                 late.append(each)
         return [*self._ghosts, *late]
+
+    @property
+    def may_be_urgent(self) -> bool:
+        """Whether the Gateway is silent, and few cancels wait in it."""
+        cancels = sum(not each.needs_slot for each in self._inside)
+        return not self.is_answering and cancels < MAX_UNANSWERED_CANCELS
 
     def is_overtaken(self, sent_at: float, now: float) -> bool:
         """Whether a call that was sent then has waited for seconds although a later one was answered promptly."""
