@@ -53,7 +53,12 @@ def _is_empty_value(value: object) -> bool:
 def session_phrases(status: int, body: bytes) -> tuple[bytes, ...]:
     """IBKR's texts for a call without a session, as far as a response contains them as an error."""
     text = _error_text(status, body)
-    return tuple(phrase for phrase in LOST_SESSION_PHRASES if phrase in text)
+    return tuple(phrase for phrase in LOST_SESSION_PHRASES if phrase in text and not _is_about_data(phrase, text))
+
+
+def _is_about_data(phrase: bytes, text: bytes) -> bool:
+    """Whether "no session" is the beginning of other words: "no session data for this contract: exchange closed"."""
+    return phrase == b"no session" and re.search(rb"\bno session\b(?! \w)", text) is None
 
 
 def demands_accounts_first(status: int, body: bytes) -> bool:

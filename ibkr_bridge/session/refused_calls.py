@@ -35,7 +35,9 @@ class RefusedCalls:
         return self._confirmed >= MIN_REFUSALS
 
     def is_settled(self, now: float) -> bool:
-        """Whether the last contradiction is over: a call of a caller worked since, or a minute has passed."""
+        """Whether the last contradiction is over: a minute has passed. A call that works does not end it earlier: one
+        endpoint may be refused again and again while others work, and each time the session would be reopened.
+        """
         return now - self._contradicted_at >= SETTLED_AFTER_S
 
     def on_refused(self, message: str) -> None:
@@ -43,13 +45,8 @@ class RefusedCalls:
         self._unchecked += 1
         self.message = message
 
-    def on_worked(self) -> None:
-        """A brokerage call of a caller worked."""
-        self.forget()
-        self._contradicted_at = float("-inf")
-
     def forget(self) -> None:
-        """The refusals are explained: the session was lost, or the keeper's own brokerage call works again."""
+        """The refusals are explained: a brokerage call works again, or the session was lost."""
         self._unchecked = self._in_check = self._confirmed = 0
         self.message = ""
 

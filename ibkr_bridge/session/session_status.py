@@ -173,7 +173,7 @@ class SessionStatus:
         if is_refused:
             self.refused_calls.on_refused(message)
         else:
-            self.refused_calls.on_worked()
+            self.refused_calls.forget()
 
     def request_check(self, *, prepare: bool = False) -> None:
         """Request a check at once, as the session may be lost; `prepare`: IBKR demands the preflight again."""

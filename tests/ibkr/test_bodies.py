@@ -124,3 +124,18 @@ def test_a_page_is_html_or_an_error_without_content(status: int, body: bytes, lo
 def test_an_object_or_a_list_looks_like_json(body: bytes, looks: bool) -> None:
     """A page of HTML does not."""
     assert looks_like_json(body) is looks
+
+
+@pytest.mark.parametrize(
+    ("body", "is_lost"),
+    [
+        (b'{"error":"no session"}', True),
+        (b'{"error":"Bad Request: no session, init first"}', True),
+        (b"no session", True),
+        (b'{"error":"no session data for this contract: exchange closed"}', False),
+        (b"<p>There was no session on Monday.</p>", False),
+    ],
+)
+def test_no_session_is_a_lost_session_only_without_further_words(body: bytes, is_lost: bool) -> None:
+    """Otherwise it is about trading sessions, and one endpoint would reopen a healthy session again and again."""
+    assert bool(session_phrases(404, body)) is is_lost

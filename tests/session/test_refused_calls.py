@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import pytest
-
 from ibkr_bridge.session.refused_calls import RefusedCalls
 
 
@@ -55,14 +53,13 @@ def test_refusals_wait_for_a_check_that_shows_something() -> None:
     assert refused_calls.contradicts_status
 
 
-@pytest.mark.parametrize("ends", [RefusedCalls.on_worked, RefusedCalls.forget])
-def test_a_working_call_or_a_lost_session_explains_the_refusals(ends: object) -> None:
+def test_a_working_call_or_a_lost_session_explains_the_refusals() -> None:
     """A single endpoint that is refused now and then is no lost session."""
     refused_calls = RefusedCalls()
     refused_calls.on_refused("no bridge")
     check(refused_calls)
 
-    ends(refused_calls)  # type: ignore[operator]  # one of the two methods above
+    refused_calls.forget()
     refused_calls.on_refused("no bridge")
     check(refused_calls)
 
@@ -70,18 +67,16 @@ def test_a_working_call_or_a_lost_session_explains_the_refusals(ends: object) ->
     assert not refused_calls.contradicts_status
 
 
-def test_a_contradiction_is_settled_by_a_working_call_or_a_minute() -> None:
-    """Until then further openings are spaced as if the last one had failed."""
+def test_a_contradiction_is_settled_by_a_minute_and_not_by_a_working_call() -> None:
+    """Until then openings are spaced as if the last one had failed: one endpoint may be refused again and again."""
     refused_calls = RefusedCalls()
     assert refused_calls.is_settled(0.0)
 
     refused_calls.on_contradicted(100.0)
     refused_calls.forget()  # the keeper's own call works
     settled_at = [refused_calls.is_settled(now) for now in (100.0, 159.9, 160.0)]
-    refused_calls.on_worked()
 
     assert settled_at == [False, False, True]
-    assert refused_calls.is_settled(101.0)
 
 
 def test_a_refusal_is_known_until_a_call_works() -> None:
@@ -90,7 +85,7 @@ def test_a_refusal_is_known_until_a_call_works() -> None:
     known = [refused_calls.has_refusals]
     messages = [refused_calls.message]
     on_refused = functools.partial(refused_calls.on_refused, "no bridge")
-    for step in (on_refused, refused_calls.begin_check, refused_calls.confirm, refused_calls.on_worked):
+    for step in (on_refused, refused_calls.begin_check, refused_calls.confirm, refused_calls.forget):
         step()
         known.append(refused_calls.has_refusals)
         messages.append(refused_calls.message)
