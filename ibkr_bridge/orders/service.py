@@ -240,6 +240,8 @@ class OrderService:
         """Rows of the orders that IBKR confirmed a moment ago, in the form of its list, as far as they are known."""
         rows = []
         for record in self.repository.index.newest_first():
+            if not record.created:  # it waits to be sent, and the journal has no entry of it yet
+                continue
             if self.repository.index.ages.seconds_since(record.created, record.created_mark) > RECENT_S:
                 break
             if record.operation is OrderOperation.PLACE and record.state is OrderState.PLACED:

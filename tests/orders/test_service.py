@@ -462,6 +462,15 @@ async def test_the_orders_that_were_just_placed_are_shown_before_ibkr_lists_them
     assert setup.service.recent_rows() == []
 
 
+async def test_an_order_that_waits_to_be_sent_is_no_row(setup: ServiceSetup) -> None:
+    """The journal has no entry of it yet, so it has no time."""
+    setup.service.repository.index.add(OrderRecord("waits", OrderOperation.PLACE))
+    await setup.service.submit(replace(setup.request(), account="DU1"))
+    setup.service.repository.index.add(OrderRecord("waits too", OrderOperation.PLACE))
+
+    assert [row["orderId"] for row in setup.service.recent_rows()] == [77]
+
+
 async def test_of_several_orders_of_one_placement_it_is_not_known_which_ticket_is_which(setup: ServiceSetup) -> None:
     """So their rows have no figures of a ticket."""
     setup.plan = [ibkr_response(b'[{"order_id":"77"},{"order_id":"x8"}]')]
