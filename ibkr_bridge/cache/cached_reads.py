@@ -43,6 +43,7 @@ class ReadOptions:
     max_wait_s: float
     max_age: float | None
     is_connected: IsConnected
+    has_reduced_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ class CachedReads:
         """See `Stage`."""
         if not context.endpoint.is_shareable:
             return await self._proceed_with_change(context, proceed)
-        options = ReadOptions(context.remaining_wait(), context.max_age_s, context.is_connected)
+        options = ReadOptions(
+            context.remaining_wait(), context.max_age_s, context.is_connected, context.has_reduced_share
+        )
 
         async def fetch(shared_call: SharedCall) -> Response:
             return await _fetch_for_all(context, shared_call, proceed)
@@ -144,7 +147,7 @@ class CachedReads:
         if entry is not None:
             return ReadResult(entry.response, "cache", now - entry.sent_at)
         shared_call = self.single_flight.find_joinable(key, max_wait_s=options.max_wait_s, unsent=options.max_age == 0)
-        if shared_call is not None and not self._hangs(shared_call, endpoint):
+        if shared_call is not None and self._may_join(shared_call, endpoint, options):
             return await self._join(shared_call, options, fetch)
         shared_call = self.single_flight.start(
             key,
@@ -152,6 +155,7 @@ class CachedReads:
             options.max_wait_s,
             self._fetch_and_cache(key, endpoint, fetch),
         )
+        shared_call.has_reduced_share = options.has_reduced_share
         try:
             return ReadResult(
                 await self.single_flight.join(shared_call, options.is_connected, options.max_wait_s), "gateway"
@@ -161,9 +165,13 @@ class CachedReads:
             shared_call.discard_result()  # it may have come in this very step, and no caller waits for it
             raise
 
-    def _hangs(self, shared_call: SharedCall, endpoint: Endpoint) -> bool:
-        """Whether a shared call will probably never be answered; IBKR takes long for some endpoints anyway."""
-        return shared_call.is_sent and endpoint.timeout_s is None and self._is_overtaken(shared_call.sent_at)
+    def _may_join(self, shared_call: SharedCall, endpoint: Endpoint, options: ReadOptions) -> bool:
+        """Whether a shared call serves a caller as well as one of its own. One that waits does so with the share of its
+        first caller. One that was sent may never be answered, but for some endpoints IBKR takes long anyway.
+        """
+        if not shared_call.is_sent:
+            return options.has_reduced_share or not shared_call.has_reduced_share
+        return endpoint.timeout_s is not None or not self._is_overtaken(shared_call.sent_at)
 
     async def _join(self, shared_call: SharedCall, options: ReadOptions, fetch: Fetch) -> ReadResult:
         response = await self.single_flight.join(shared_call, options.is_connected, options.max_wait_s)

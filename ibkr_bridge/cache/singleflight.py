@@ -34,6 +34,8 @@ class SharedCall:
     waiters: list[IsConnected] = field(default_factory=list)
     sent_event: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once its first byte may have been sent."""
+    has_reduced_share: bool = False
+    """Whether it waits within the reduced share of its first caller."""
     leader_gone: bool = False
     """Whether its first caller has left."""
     sent_at: float = 0.0

@@ -298,6 +298,35 @@ async def test_a_call_that_hangs_is_not_joined(path: str, is_overtaken: bool, ca
     assert asked in ([], [clock.now()])
 
 
+@pytest.mark.parametrize(
+    ("first_is_reduced", "second_is_reduced", "call_count"),
+    [(True, False, 2), (True, True, 1), (False, True, 1), (False, False, 1)],
+)
+async def test_the_full_key_does_not_wait_with_the_share_of_a_page(
+    first_is_reduced: bool, second_is_reduced: bool, call_count: int
+) -> None:
+    """A call that waits for admission has the place of its first caller in the queue."""
+    started = 0
+
+    async def wait_for_admission(_: SharedCall) -> Response:
+        nonlocal started
+        started += 1
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    reads = CachedReads(ManualClock())
+    tasks = []
+    for is_reduced in (first_is_reduced, second_is_reduced):
+        options = replace(OPTIONS, has_reduced_share=is_reduced)
+        tasks.append(asyncio.create_task(reads.read(META, CALL, options, wait_for_admission)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await reads.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert started == call_count
+
+
 async def test_the_stream_is_closed_if_its_caller_is_cancelled_in_the_step_in_which_it_comes() -> None:
     """Nobody reads it, and it would hold a slot of the Gateway."""
     reads, gateway = CachedReads(ManualClock()), Gateway()
