@@ -19,7 +19,7 @@ from ibkr_bridge.errors import (
     ShuttingDown,
     UnsupportedMediaType,
 )
-from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.server.app_keys import BODY_BUDGET, DRAIN, KEYRING, OWN_ROUTES, REQUEST_SHARES, SETTINGS
 from ibkr_bridge.server.credentials import extract
 from ibkr_bridge.server.request_context import RequestContext
@@ -138,8 +138,10 @@ def check_coding(request: web.Request, _: RequestContext) -> None:
 
 
 def reserve_place(request: web.Request, request_context: RequestContext) -> None:
-    """Count the request among those of its key; the open routes need no place."""
-    if request_context.principal is not None:
+    """Count the request among those of its key. The open routes need no place, and a cancel is tried in any case."""
+    endpoint = request_context.endpoint
+    is_cancel = endpoint is not None and endpoint.operation is OrderOperation.CANCEL
+    if request_context.principal is not None and not is_cancel:
         shares, has_reduced_share = request.app[REQUEST_SHARES], request_context.has_reduced_share
         request_context.on_finished.append(shares.begin(request_context.key_label, has_reduced_share=has_reduced_share))
 

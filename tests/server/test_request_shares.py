@@ -89,7 +89,10 @@ async def test_waiting_reads_of_one_key_leave_connections_to_an_order_and_to_hea
     read = await harness.get("/portfolio/accounts", key=KEY)
     refused = await harness.get("/portfolio/accounts", key=READONLY_KEY)
 
+    cancel = await harness.request("DELETE", "/iserver/account/DU1234567/order/4711", key=READONLY_KEY)
+
     assert (read.status, refused.status, refused.code) == (200, 503, "busy")
+    assert cancel.code == "insufficient_scope"  # it passed this check: a cancel is tried in any case
     assert (await harness.get("/health")).status == 200
     for writer in writers:
         writer.close()
