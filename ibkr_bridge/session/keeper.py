@@ -101,6 +101,7 @@ class Keeper(SessionStatus):
         self._is_reopen_requested = self._is_reopening = False
         self._rounds_in_state = 0
         self._false_alarms = 0
+        self._selection_message = ""  # why the selected account is not selected again yet
         self._latest_list = b""  # of accounts, as a caller fetched it
         self._login_type_is_due = False
         self._repeated_at = self._tickle_at = self._login_type_at = float("-inf")
@@ -305,16 +306,18 @@ class Keeper(SessionStatus):
             Whether IBKR decided. If not, the session is not ready yet: an order that names no account would go to
             another one.
         """
-        if self._selected_account.number and not is_list_fresh:
-            return False
-        call = self._selected_account.call_to_select(self.accounts)
-        if call is None:
+        self._selection_message = ""
+        call = self._selected_account.call_to_select(self.accounts) if is_list_fresh else None
+        if call is None and (is_list_fresh or not self._selected_account.number):
             return True
-        response = await self._api.send(call)
-        outcome = self._selected_account.on_response(response)
-        if outcome is Selection.REFUSED and response is not None:
-            words = shown_message(response.body, self._redactor.redact)
-            self._bus.publish(events.AccountNotSelected(response.status, words))
+        response = await self._api.send(call) if call is not None else None
+        outcome = self._selected_account.on_response(response, self._clock.now())
+        status, body = (response.status, response.body) if response is not None else (0, b"")
+        words = shown_message(body, self._redactor.redact)
+        if outcome is Selection.REFUSED:
+            self._bus.publish(events.AccountNotSelected(status, words))
+        elif outcome is Selection.UNDECIDED:
+            self._selection_message = f"the account cannot be selected again yet: {words or status or 'no answer'}"
         return outcome is not Selection.UNDECIDED
 
     def observe(self, context: CallContext, response: Response) -> None:
@@ -393,7 +396,10 @@ class Keeper(SessionStatus):
 
     def _joined_messages(self) -> str:
         """What IBKR says now, said to refused calls and said of the last opening; a secret may be known only now."""
-        messages = (self._api.status_message, self.refused_calls.message, self._opener.message)
+        messages = (
+            *(self._api.status_message, self.refused_calls.message),
+            *(self._opener.message, self._selection_message),
+        )
         return "; ".join(dict.fromkeys(shorten(self._redactor.redact(each)) for each in messages if each))
 
     def _end_round(self) -> None:

@@ -16,7 +16,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.events import Bus
-from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object
+from ibkr_bridge.ibkr.bodies import has_embedded_error, parse_object, session_phrases
 from ibkr_bridge.ibkr.catalogue import SELECT_ACCOUNT, api_path
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.state_file import load_json, save_json
@@ -28,8 +28,12 @@ WRONG_ACCOUNT = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """IBKR's texts for an account that the login does not have."""
-MAX_UNDECIDED = 10
-"""Errors in JSON with other words, in a row, after which the selection is given up: waiting longer seldom helps."""
+PATIENCE_S = 300.0
+"""How long the selection is tried while IBKR fails. The session is not ready meanwhile, so it must end some time."""
+PATIENCE_WITH_REFUSALS_S = 60.0
+"""The same while IBKR answers with a status that blames the call, in words that are not known."""
+PASSING_STATUSES = (401, 408, 425, 429)
+"""Statuses below 500 that say nothing of the call itself."""
 
 
 class Selection(Enum):
@@ -51,7 +55,7 @@ class SelectedAccount:
         self._path = path
         self._bus = bus
         self.number = ""
-        self._undecided_count = 0
+        self._undecided_since: float | None = None
 
     def __repr__(self) -> str:
         return f"<SelectedAccount {'set' if self.number else 'none'}>"
@@ -69,13 +73,19 @@ class SelectedAccount:
         if number and not has_embedded_error(response.body):
             self._set(number)
 
-    def on_response(self, response: Response | None) -> Selection:
-        """Learn from the response to `call_to_select`; an account that IBKR refuses is forgotten."""
+    def on_response(self, response: Response | None, now: float) -> Selection:
+        """Learn from the response to `call_to_select`; an account that IBKR refuses is forgotten.
+
+        Args:
+            now: monotonic seconds. What is undecided for too long counts as refused.
+        """
         outcome = _selection_of(response)
-        is_error = response is not None and bool(parse_object(response.body).get("error"))
-        self._undecided_count = self._undecided_count + 1 if outcome is Selection.UNDECIDED and is_error else 0
-        if self._undecided_count >= MAX_UNDECIDED:
-            outcome, self._undecided_count = Selection.REFUSED, 0
+        if outcome is not Selection.UNDECIDED:
+            self._undecided_since = None
+        elif self._undecided_since is None:
+            self._undecided_since = now
+        elif now - self._undecided_since >= _patience_s(response):
+            outcome, self._undecided_since = Selection.REFUSED, None
         if outcome is Selection.REFUSED:
             self._set("")
         return outcome
@@ -101,6 +111,16 @@ def _selection_of(response: Response | None) -> Selection:
         return Selection.DONE
     text = str(parse_object(response.body).get("error", ""))
     return Selection.REFUSED if WRONG_ACCOUNT.search(text) else Selection.UNDECIDED
+
+
+def _patience_s(response: Response | None) -> float:
+    blames_call = (
+        response is not None
+        and HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        and response.status not in PASSING_STATUSES
+        and not session_phrases(response.status, response.body)
+    )
+    return PATIENCE_WITH_REFUSALS_S if blames_call else PATIENCE_S
 
 
 def _number(value: object) -> str:

@@ -9,7 +9,7 @@ import pytest
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.events import Bus
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.selected_account import MAX_UNDECIDED, SelectedAccount, Selection
+from ibkr_bridge.session.selected_account import SelectedAccount, Selection
 from tests.calls.stage_setup import context_for
 
 TARGET = "/iserver/account"
@@ -89,7 +89,7 @@ def test_an_account_that_ibkr_refuses_is_forgotten_on_disk_too(tmp_path: Path, s
     selected = selection_in(tmp_path)
     observe(selected, b'{"acctId":"DU7654321"}')
 
-    assert selected.on_response(Response(status, {}, answer)) is Selection.REFUSED
+    assert selected.on_response(Response(status, {}, answer), 0.0) is Selection.REFUSED
 
     assert selection_in(tmp_path).call_to_select(Accounts()) is None
     assert not (tmp_path / "main.selected_account.json").exists()
@@ -100,7 +100,7 @@ def test_an_account_that_ibkr_selects_again_stays_selected() -> None:
     selected = SelectedAccount(None, Bus())
     observe(selected, b'{"acctId":"DU7654321"}')
 
-    outcome = selected.on_response(Response(200, {}, b'{"set":true,"acctId":"DU7654321"}'))
+    outcome = selected.on_response(Response(200, {}, b'{"set":true,"acctId":"DU7654321"}'), 0.0)
 
     assert (outcome, selected.number) == (Selection.DONE, "DU7654321")
 
@@ -123,21 +123,32 @@ def test_a_failure_that_says_nothing_of_the_account_leaves_the_selection(respons
     selected = SelectedAccount(None, Bus())
     observe(selected, b'{"acctId":"DU7654321"}')
 
-    assert selected.on_response(response) is Selection.UNDECIDED
+    assert selected.on_response(response, 0.0) is Selection.UNDECIDED
     assert selected.number == "DU7654321"
 
 
-def test_unknown_errors_end_the_selection_after_the_tenth_in_a_row() -> None:
-    """The session would never be ready. A page or silence in between shows that it is IBKR that fails."""
+@pytest.mark.parametrize(
+    ("response", "patience_s"),
+    [
+        *((response, 300.0) for response in FAILURES),
+        (Response(500, {}, b"<html>Internal Server Error</html>"), 300.0),
+        (Response(400, {}, b'{"error":"of a kind nobody knows"}'), 60.0),
+        (Response(403, {}, b"Forbidden"), 60.0),
+        (Response(404, {}, b'{"message":"account is closed"}'), 60.0),
+    ],
+)
+def test_a_selection_that_stays_undecided_is_given_up_after_minutes(
+    response: Response | None, patience_s: float
+) -> None:
+    """The session is not ready meanwhile. The time begins anew when IBKR accepts the account once."""
     selected = SelectedAccount(None, Bus())
     observe(selected, b'{"acctId":"DU7654321"}')
-    error = Response(400, {}, b'{"error":"of a kind nobody knows"}')
-    outcomes = [selected.on_response(error) for _ in range(MAX_UNDECIDED - 1)]
-    selected.on_response(Response(503, {}, b""))
-    outcomes += [selected.on_response(error) for _ in range(MAX_UNDECIDED)]
+    selected.on_response(response, 100.0)
+    selected.on_response(Response(200, {}, b'{"set":true}'), 150.0)
 
-    assert MAX_UNDECIDED == 10
-    assert outcomes.index(Selection.REFUSED) == len(outcomes) - 1
+    outcomes = [selected.on_response(response, 200.0 + age) for age in (0.0, 1.0, patience_s - 0.1, patience_s)]
+
+    assert outcomes == [Selection.UNDECIDED] * 3 + [Selection.REFUSED]
     assert selected.number == ""
 
 

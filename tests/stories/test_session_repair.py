@@ -262,12 +262,14 @@ async def test_the_session_is_not_ready_while_ibkr_does_not_decide_on_the_accoun
     harness.bridge.profile.keeper.request_check()
     await harness.wait_until(SessionState.OPENING)
     await sim.wait_for_calls("/v1/api/iserver/account", 12)
-    not_ready = harness.bridge.profile.keeper.session.state
+    not_ready, said = harness.bridge.profile.keeper.session.state, harness.bridge.profile.keeper.ibkr_message
 
     sim.faults.clear("empty-503")
     await harness.wait_until(SessionState.READY)
 
     assert not_ready is SessionState.OPENING
+    assert said == "the account cannot be selected again yet: 503"
+    assert harness.bridge.profile.keeper.ibkr_message == ""
 
 
 @pytest.mark.parametrize(
