@@ -6,10 +6,10 @@ to the orders of the others, or to `/health`.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 
-from ibkr_bridge.calls.messages import call_once
 from ibkr_bridge.calls.shares import reduced_capacity
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.server.connection import MAX_CONNECTIONS
@@ -28,26 +28,29 @@ class RequestShares:
 
     def __init__(self, max_requests: int = MAX_CONNECTIONS - FREE_CONNECTIONS) -> None:
         self._max_requests = max_requests
+        self._share = reduced_capacity(max_requests)
         self._by_key: Counter[str] = Counter()
+        self.total = 0
+        """How many requests with a key are being handled."""
         self._reduced = 0
 
     def __repr__(self) -> str:
-        return f"<RequestShares {self._by_key.total()}/{self._max_requests} requests>"
+        return f"<RequestShares {self.total}/{self._max_requests} requests>"
 
     def begin(self, key_label: str, *, has_reduced_share: bool) -> Callable[[], None]:
-        """Count a request that begins. Returns the function that ends it.
+        """Count a request that begins. Returns the function to call once when it ends.
 
         Raises:
             Busy: its key, or all keys together, have as many as they may.
         """
-        share = reduced_capacity(self._max_requests)
-        is_share_used_up = self._by_key[key_label] >= share or (has_reduced_share and self._reduced >= share)
-        if is_share_used_up or self._by_key.total() >= self._max_requests:
+        in_share = max(self._by_key[key_label], self._reduced if has_reduced_share else 0)
+        if in_share >= self._share or self.total >= self._max_requests:
             hint = "send fewer requests at once, and end those that nobody waits for"
             raise Busy("too many requests are being handled", hint=hint, retry_after=RETRY_AFTER_S)
         self._add(key_label, 1, has_reduced_share)
-        return call_once(lambda: self._add(key_label, -1, has_reduced_share))
+        return functools.partial(self._add, key_label, -1, has_reduced_share)
 
-    def _add(self, key_label: str, count: int, has_reduced_share: bool) -> None:  # private
+    def _add(self, key_label: str, count: int, has_reduced_share: bool) -> None:
         self._by_key[key_label] += count
+        self.total += count
         self._reduced += count * has_reduced_share
