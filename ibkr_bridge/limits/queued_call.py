@@ -27,6 +27,8 @@ class QueuedCall:
     holds_slot: bool = False
     is_given_up: bool = False
     """Whether it passed its deadline: a ghost call."""
+    overtaken: tuple[float, float] | None = None
+    """When the first later call was sent that was answered before this one, and when it was answered."""
     is_cleared: bool = False
     """Whether its endpoint has answered a later call, so that it says nothing of the endpoint any more."""
     sent_at: float | None = None

@@ -22,6 +22,9 @@ they were more than IBKR's ten in a second, its penalty box would refuse everyth
 """
 
 
+OVERTAKEN_BY_S = 0.05  # two answers that come closer together may have been read in another order than they were sent
+
+
 class UnansweredCalls:
     """The calls inside one Gateway.
 
@@ -34,6 +37,7 @@ class UnansweredCalls:
         self._inside: dict[QueuedCall, None] = {}  # in the order of their admission
         self._ghosts: list[QueuedCall] = []
         self._answered_sent_at = float("-inf")
+        self._two_slots_free_at = float("-inf")
         self.is_answering = True
         """Whether nothing shows that the Gateway is silent."""
 
@@ -59,10 +63,17 @@ class UnansweredCalls:
         """A call was answered promptly. Returns the unanswered calls that were sent before it."""
         self.is_answering = True
         self._answered_sent_at = max(self._answered_sent_at, sent_at)
+        for each in self._inside:
+            if each.sent_at is not None and each.sent_at < sent_at and each.overtaken is None:
+                each.overtaken = (sent_at, now)
         return [each for each in self.unanswered(now) if each.sent_at is not None and each.sent_at < sent_at]
 
     def on_answer(self, answered: QueuedCall, now: float) -> None:
-        """A call was answered, however late: its endpoint works."""
+        """A call was answered, however late: its endpoint works. If a later call had been answered before it, the
+        Gateway, whose queue is first in, first out, worked on both at once: two slots were free.
+        """
+        if answered.overtaken is not None and now - answered.overtaken[1] >= OVERTAKEN_BY_S:
+            self._two_slots_free_at = max(self._two_slots_free_at, answered.overtaken[0])
         for each in self.unanswered(now):
             if each.endpoint.path == answered.endpoint.path and each.admitted_at <= answered.admitted_at:
                 each.is_cleared = True
@@ -102,5 +113,7 @@ class UnansweredCalls:
         inside = [each for each in self._inside if each.endpoint.path == path and not each.is_cleared]
         if len(inside) < self._max_of_endpoint:
             return True
-        is_single_try = len(inside) == self._max_of_endpoint and set(inside) <= set(unanswered)
-        return self.is_answering and is_single_try
+        # A single try may take the fourth slot. Another one must not take the fifth, so two have to be free.
+        latest = max(each.admitted_at for each in inside)
+        has_slot = len(inside) == self._max_of_endpoint or self._two_slots_free_at > latest
+        return self.is_answering and has_slot and set(inside) <= set(unanswered)

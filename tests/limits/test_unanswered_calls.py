@@ -138,3 +138,57 @@ def test_calls_of_other_endpoints_take_no_place_of_one_that_hangs() -> None:
     calls.on_prompt_answer(1.0, 1.1)
 
     assert calls.may_enter(call_of(), 5.0)
+
+
+def four_lost_calls() -> UnansweredCalls:
+    """An endpoint whose single try was lost too, at 5.0 s."""
+    calls = calls_inside(*(call_of(at=float(n)) for n in range(3)))
+    calls.on_prompt_answer(4.0, 4.1)
+    calls.add(call_of(at=5.0))
+    calls.on_prompt_answer(8.0, 8.1)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("slow_sent_at", "quick_sent_at", "slow_answered_at", "may_enter"),
+    [
+        (9.0, 9.1, 9.5, True),
+        (9.0, 9.1, 9.22, False),  # the two answers may have been read in another order
+        (9.2, 9.1, 9.5, False),  # the quick one was sent first: one slot is enough for both
+        (4.5, 4.9, 9.5, False),  # it was served before the last try
+    ],
+)
+def test_another_try_needs_two_slots_that_are_shown_to_be_free(
+    slow_sent_at: float, quick_sent_at: float, slow_answered_at: float, may_enter: bool
+) -> None:
+    """The Gateway answers in another order than calls were sent only if it works on both at once."""
+    calls = four_lost_calls()
+    slow, quick = call_of(OTHER, slow_sent_at), call_of(OTHER, quick_sent_at)
+    calls.add(slow)
+    calls.add(quick)
+    before = calls.may_enter(call_of(), 9.0)
+
+    calls.on_prompt_answer(quick_sent_at, 9.2)
+    calls.on_answer(quick, 9.2)
+    calls.remove(quick)
+    calls.on_answer(slow, slow_answered_at)
+    calls.remove(slow)
+
+    assert (before, calls.may_enter(call_of(), 10.0)) == (False, may_enter)
+
+
+def test_each_further_try_needs_evidence_of_its_own() -> None:
+    """The last try may have taken one of the two slots."""
+    calls = four_lost_calls()
+    slow, quick = call_of(OTHER, 9.0), call_of(OTHER, 9.1)
+    calls.add(slow)
+    calls.on_prompt_answer(9.1, 9.2)
+    calls.on_answer(quick, 9.2)
+    calls.on_answer(slow, 9.5)
+    calls.remove(slow)
+    first = calls.may_enter(call_of(), 10.0)
+
+    calls.add(call_of(at=10.0))
+    calls.on_prompt_answer(13.0, 13.1)
+
+    assert (first, calls.may_enter(call_of(), 13.1)) == (True, False)
