@@ -51,6 +51,18 @@ def respond_with(size: int, status: str = "200 OK") -> Script:
     return script
 
 
+def respond_in_halves(go: asyncio.Event) -> Script:
+    """A script that sends the second half of a large response when it may."""
+
+    async def script(_: Request, connection: Connection) -> None:
+        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
+        await go.wait()
+        connection.write(b"x" * (LARGE - LARGE // 2))
+        await connection.wait_until_drained()
+
+    return script
+
+
 async def read_chunked(reader: asyncio.StreamReader) -> int:
     """Read a chunked body to its end. Returns its length."""
     size = 0
@@ -293,14 +305,7 @@ async def test_a_caller_that_never_reads_is_disconnected(
 async def test_a_large_response_ends_when_its_key_is_replaced(harness: Harness, gateway: FakeGateway) -> None:
     """It ends as a truncated response, so that no client takes it for complete."""
     key_is_replaced = asyncio.Event()
-
-    async def script(_: Request, connection: Connection) -> None:
-        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
-        await key_is_replaced.wait()
-        connection.write(b"x" * (LARGE - LARGE // 2))
-        await connection.wait_until_drained()
-
-    gateway.large = script
+    gateway.large = respond_in_halves(key_is_replaced)
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(RAW_REQUEST)
     await reader.readuntil(b"\r\n\r\n")
@@ -320,14 +325,7 @@ async def test_the_slot_of_a_caller_that_disconnects_is_free_when_the_gateway_ha
 ) -> None:
     """The rest is read and dropped, since the Gateway sends it anyway."""
     go = asyncio.Event()
-
-    async def script(_: Request, connection: Connection) -> None:
-        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
-        await go.wait()
-        connection.write(b"x" * (LARGE - LARGE // 2))
-        await connection.wait_until_drained()
-
-    gateway.large = script
+    gateway.large = respond_in_halves(go)
     reader, writer = await asyncio.open_connection("127.0.0.1", harness.port)
     writer.write(RAW_REQUEST)
     await reader.readuntil(b"\r\n\r\n")
@@ -345,14 +343,7 @@ async def test_the_slot_of_a_caller_that_disconnects_is_free_when_the_gateway_ha
 async def test_other_calls_are_served_meanwhile(harness: Harness, gateway: FakeGateway) -> None:
     """A long response takes one slot."""
     go = asyncio.Event()
-
-    async def script(_: Request, connection: Connection) -> None:
-        connection.write(head_of(LARGE) + b"x" * (LARGE // 2))
-        await go.wait()
-        connection.write(b"x" * (LARGE - LARGE // 2))
-        await connection.wait_until_drained()
-
-    gateway.large = script
+    gateway.large = respond_in_halves(go)
     slow = asyncio.create_task(harness.get(PATH))
     async with asyncio.timeout(TEST_TIMEOUT_S):
         while not gateway.connections:

@@ -236,18 +236,22 @@ async def test_the_words_of_a_401_are_in_the_detail(harness: Harness, sim: Simul
 # -- the selected account
 
 
-async def test_the_selected_account_is_selected_again_before_ready(harness: Harness, sim: Simulator) -> None:
-    """IBKR forgets it with the brokerage session; an order that names no account would go to another one."""
-    sim.faults.add("selection-lost")
-    await harness.post(SELECT, {"acctId": "DU7654321"})
+async def reopen_and_look(harness: Harness, sim: Simulator) -> str:
+    """Lose the brokerage session. Returns the account that IBKR has selected when it is ready again."""
     sim.lose_brokerage()
     harness.bridge.profile.keeper.request_check()
     await harness.wait_until(SessionState.OPENING)
     await harness.wait_until(SessionState.READY)
+    listed = await harness.get(ACCOUNTS, headers={"X-Bridge-Max-Age": "0"})
+    return str(listed.json["selectedAccount"])
 
-    selected = (await harness.get(ACCOUNTS, headers={"X-Bridge-Max-Age": "0"})).json["selectedAccount"]
 
-    assert selected == "DU7654321"
+async def test_the_selected_account_is_selected_again_before_ready(harness: Harness, sim: Simulator) -> None:
+    """IBKR forgets it with the brokerage session; an order that names no account would go to another one."""
+    sim.faults.add("selection-lost")
+    await harness.post(SELECT, {"acctId": "DU7654321"})
+
+    assert await reopen_and_look(harness, sim) == "DU7654321"
     assert len([call for call in sim.gateway_calls(SELECT) if call.method == "POST"]) == 2
 
 
@@ -288,14 +292,8 @@ async def test_one_failed_call_does_not_lose_the_selected_account(
     sim.faults.add("selection-lost")
     await harness.post(SELECT, {"acctId": "DU7654321"})
     sim.faults.add(times=1, **fault)  # type: ignore[arg-type]  # the options of a fault
-    sim.lose_brokerage()
-    harness.bridge.profile.keeper.request_check()
-    await harness.wait_until(SessionState.OPENING)
-    await harness.wait_until(SessionState.READY)
 
-    selected = (await harness.get(ACCOUNTS, headers={"X-Bridge-Max-Age": "0"})).json["selectedAccount"]
-
-    assert selected == "DU7654321"
+    assert await reopen_and_look(harness, sim) == "DU7654321"
 
 
 async def test_an_account_that_ibkr_refuses_is_reported_and_forgotten(harness: Harness, sim: Simulator) -> None:
