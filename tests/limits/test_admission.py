@@ -419,3 +419,36 @@ async def test_a_reduced_share_displaces_no_call_beyond_itself(clock: ManualCloc
     for task in (*app, *pages):
         task.cancel()
     await asyncio.gather(*app, *pages, return_exceptions=True)
+
+
+async def test_an_endpoint_that_answers_again_gets_all_its_slots_back(clock: ManualClock) -> None:
+    """Its lost calls say nothing of it any more."""
+    admission = AdmissionController(FOUR_SLOTS, clock)
+    await give_up(admission, clock, 3)
+    for _ in range(3):
+        admission.on_answer(clock.now() + 0.1)
+    first = await acquire(admission)
+    first.mark_sent()
+    clock.advance(0.1)
+    first.on_answered()
+    first.release()
+
+    tasks = [asyncio.create_task(acquire(admission)) for _ in range(3)]
+    await run_ready_tasks()
+
+    assert [task.done() for task in tasks] == [True] * 3
+
+
+async def test_the_status_counts_what_is_inside_and_what_waits(clock: ManualClock) -> None:
+    """Operators see it in `GET /gateway/status`."""
+    admission = AdmissionController(replace(USUAL, slots=2, slots_for_orders=1), clock)
+    await acquire(admission)
+    waiting = asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
+
+    status = admission.status(ghost_calls=7)
+
+    assert (status.slots.taken, status.slots.total, status.slots.ghost_calls) == (1, 2, 7)
+    assert (status.waiting.reads, status.waiting.orders) == (1, 0)
+    assert status.budget is not None
+    waiting.cancel()
