@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from ibkr_bridge.ibkr.bodies import parse_json
+from ibkr_bridge.ibkr.bodies import LOST_SESSION_PHRASES, parse_json
 from ibkr_bridge.orders.journal.order_record import cut
 from ibkr_bridge.orders.journal.transitions import OrderEvent
 
@@ -21,8 +21,8 @@ MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")
 MAX_ERROR_LENGTH = 300  # characters of IBKR's error text that are stored
 REPLY_ID_UNKNOWN = "reply id not found"
 UNCONFIRMED = "order not confirmed"
-NO_SESSION = ("no bridge", "init session first", "query /accounts first", "no session", "not authenticated")
-"""IBKR's texts for a call without a session: it did not process the call."""
+NO_SESSION = tuple(phrase.decode() for phrase in LOST_SESSION_PHRASES)
+"""The same texts for the text of an error that has been parsed."""
 MALFORMED = re.compile(
     r"\s*(bad request\b.*|invalid(?! response| reply| answer| state)( \w+){1,3}\W*)", re.IGNORECASE | re.DOTALL
 )
@@ -172,11 +172,10 @@ def _as_embedded_error(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | Non
 def _as_turned_down(text: str) -> OrderOutcome:
     lower_text = text.lower()
     is_question_gone = REPLY_ID_UNKNOWN in lower_text or UNCONFIRMED in lower_text
-    is_unprocessed = any(phrase in lower_text for phrase in NO_SESSION)
     return OrderOutcome(
         OrderEvent.DROPPED if is_question_gone else OrderEvent.TURNED_DOWN,
         error=text[:MAX_ERROR_LENGTH],
-        may_be_sent_again=is_unprocessed,
+        may_be_sent_again=_lacks_session(text),
     )
 
 
@@ -191,7 +190,12 @@ def _as_error_status(status: int, parsed: object) -> OrderOutcome:
 
 
 def _is_malformed(text: str) -> bool:
-    return MALFORMED.fullmatch(text) is not None or any(phrase in text.lower() for phrase in NO_SESSION)
+    return MALFORMED.fullmatch(text) is not None or _lacks_session(text)
+
+
+def _lacks_session(text: str) -> bool:
+    """Whether the call had no session, so that IBKR did not process it."""
+    return any(phrase in text.lower() for phrase in NO_SESSION)
 
 
 def _as_over(parsed: object) -> OrderOutcome | None:
