@@ -15,7 +15,7 @@ from http import HTTPStatus
 from urllib.parse import unquote_plus
 
 from ibkr_bridge.calls.messages import Call, Response
-from ibkr_bridge.ibkr.bodies import demands_accounts_first, session_phrases
+from ibkr_bridge.ibkr.bodies import ACCOUNTS_FIRST_PHRASE, session_phrases
 from ibkr_bridge.ibkr.catalogue import ACCOUNTS, ORDERS_LIST, PORTFOLIO_ACCOUNTS, api_path
 from ibkr_bridge.redaction import ACCOUNT_PATTERN
 from ibkr_bridge.session.state_machine import NO_SESSION_STATUSES
@@ -137,9 +137,9 @@ def refuses_for_session(call: Call, response: Response) -> bool:
     A 401 may mean that this user may not make this call, and IBKR's demand for `/iserver/accounts` is met by the
     preflight: neither counts. Words that stand in the call itself do not count either: IBKR may repeat them.
     """
-    if response.status == HTTPStatus.UNAUTHORIZED or demands_accounts_first(response.status, response.body):
-        return False
     phrases = session_phrases(response.status, response.body)
+    if response.status == HTTPStatus.UNAUTHORIZED or ACCOUNTS_FIRST_PHRASE in phrases:
+        return False
     sent = (unquote_plus(call.target).encode() + call.body).lower() if phrases else b""
     return any(phrase not in sent for phrase in phrases)
 
