@@ -171,7 +171,7 @@ class CachedReads:
         """
         if not shared_call.is_sent:
             return options.has_reduced_share or not shared_call.has_reduced_share
-        return endpoint.timeout_s is not None or not self._is_overtaken(shared_call.sent_at)
+        return endpoint.is_slow or not self._is_overtaken(shared_call.sent_at)
 
     async def _join(self, shared_call: SharedCall, options: ReadOptions, fetch: Fetch) -> ReadResult:
         response = await self.single_flight.join(shared_call, options.is_connected, options.max_wait_s)

@@ -122,6 +122,11 @@ class Endpoint:
         return self.source != UNKNOWN
 
     @cached_property
+    def is_slow(self) -> bool:
+        """Whether IBKR takes long for it anyway, so that its row has a deadline of its own."""
+        return self.timeout_s is not None
+
+    @cached_property
     def is_repeatable(self) -> bool:
         """Whether it may safely be sent twice: a listed GET that only reads."""
         return self.is_listed and self.method == "GET" and self.is_read

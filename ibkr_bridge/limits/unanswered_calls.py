@@ -84,9 +84,8 @@ class UnansweredCalls:
         for each in self._inside:
             if now - each.admitted_at < PROMPT_S:
                 break
-            is_slow = each.endpoint.timeout_s is not None  # IBKR takes long for it anyway
             is_overtaken = each.sent_at is not None and each.sent_at < self._answered_sent_at
-            if is_overtaken and not is_slow and not each.is_given_up:
+            if is_overtaken and not each.endpoint.is_slow and not each.is_given_up:
                 late.append(each)
         return [*self._ghosts, *late]
 
