@@ -405,6 +405,14 @@ async def test_accounts_that_never_load_make_the_keeper_request_the_session(watc
     assert 20.0 <= watched.openings[0].at - began <= 20.0 + WATCH_INTERVAL_S
 
 
+def assert_spaced(watched: WatchedKeeper) -> None:
+    """The openings of five minutes keep the pauses of the backoff."""
+    gaps = [later.at - sooner.at for sooner, later in itertools.pairwise(watched.openings)]
+    assert 5 <= len(watched.openings) <= 9
+    for gap, min_gap in zip(gaps, (1, 5, 15, 30, 60, 60, 60), strict=False):
+        assert round(gap, 6) >= min_gap
+
+
 async def test_an_unusable_session_is_requested_no_more_often_than_a_lost_one(watch: Watch) -> None:
     """The limits of the backoff apply even if the preflight works and later calls fail."""
     watched = await watch({"tickle_interval_s": NEVER})
@@ -414,10 +422,7 @@ async def test_an_unusable_session_is_requested_no_more_often_than_a_lost_one(wa
         watched.keeper.report_call(is_refused=True)
         await watched.run_round()
 
-    gaps = [later.at - sooner.at for sooner, later in itertools.pairwise(watched.openings)]
-    assert 5 <= len(watched.openings) <= 9
-    for gap, min_gap in zip(gaps, (1, 5, 15, 30, 60, 60, 60), strict=False):
-        assert round(gap, 6) >= min_gap
+    assert_spaced(watched)
 
 
 async def test_a_session_whose_preflight_is_refused_is_requested_no_more_often_than_a_lost_one(watch: Watch) -> None:
@@ -431,10 +436,7 @@ async def test_a_session_whose_preflight_is_refused_is_requested_no_more_often_t
         watched.keeper.request_check(prepare=True)
         await watched.run_round()
 
-    gaps = [later.at - sooner.at for sooner, later in itertools.pairwise(watched.openings)]
-    assert 5 <= len(watched.openings) <= 9
-    for gap, min_gap in zip(gaps, (1, 5, 15, 30, 60, 60, 60), strict=False):
-        assert round(gap, 6) >= min_gap
+    assert_spaced(watched)
 
 
 async def test_tickles_go_on_while_the_session_is_disconnected(watch: Watch) -> None:
