@@ -72,6 +72,7 @@ def _row(request: web.Request, record: OrderRecord) -> dict[str, Any]:
     redact = request.app[REDACTOR].redact
     return {
         "id": record.id,
+        "kind": record.operation.value,
         "state": record.state.value if record.state else None,
         "account": mask_account(record.account) if record.account else None,
         "coid": redact(record.coids[0]) if record.coids else None,

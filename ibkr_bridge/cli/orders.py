@@ -29,7 +29,7 @@ from ibkr_bridge.redaction import escape_unprintable
 FILE = "main.orders.db"
 MAX_ORDERS = 1000  # the most that one list of the bridge has
 MAX_FLAWS = 10  # one flaw may be followed by one for every entry behind it
-COLUMNS = ("created", "state", "account", "order_id", "coid", "id", "error")
+COLUMNS = ("created", "kind", "state", "account", "order_id", "coid", "id", "error")
 
 
 def run(argv: Sequence[str]) -> int:

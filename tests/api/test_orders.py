@@ -32,11 +32,22 @@ async def test_a_placed_order_has_one_row_with_a_masked_account(harness: Harness
 
     (row,) = (await harness.get("/orders")).json["orders"]
 
-    assert (row["id"], row["state"], row["coid"]) == (name, "placed", "mine-1")
+    assert (row["id"], row["kind"], row["state"], row["coid"]) == (name, "place", "placed", "mine-1")
     assert row["account"] == "DU*****67"
     assert row["order_id"]
     assert row["created"] <= row["updated"]
     assert row["error"] is None
+
+
+async def test_each_call_says_what_it_does_with_an_order(harness: Harness) -> None:
+    """A cancel is `placed` too when IBKR has accepted it; only its kind shows that no order was placed."""
+    number = (await place(harness)).json[0]["order_id"]
+    await harness.request("DELETE", f"/iserver/account/DU1234567/order/{number}")
+    await harness.post("/iserver/account/DU1234567/orders", b'{"orders": [{"conid": 265598}, {"conid": 8314}]}')
+
+    rows = (await harness.get("/orders")).json["orders"]
+
+    assert [row["kind"] for row in rows] == ["place", "cancel", "place"]
 
 
 async def test_the_latest_comes_first_and_a_limit_cuts_the_older(harness: Harness) -> None:

@@ -51,8 +51,8 @@ def test_the_list_is_printed_as_text_and_as_json(place: Place, running: Demo) ->
 
     lines = result.stdout.splitlines()
     assert (result.returncode, result.stderr, data.returncode) == (EXIT_OK, "", EXIT_OK)
-    assert lines[0].split() == ["created", "state", "account", "order_id", "coid", "id", "error"]
-    assert [lines[1].split()[number] for number in (2, 3, 5)] == ["placed", "DU*****67", "second"]
+    assert lines[0].split() == ["created", "kind", "state", "account", "order_id", "coid", "id", "error"]
+    assert [lines[1].split()[number] for number in (2, 3, 4, 6)] == ["place", "placed", "DU*****67", "second"]
     assert [row["coid"] for row in json.loads(data.stdout)["orders"]][:2] == ["second", "first"]
     assert "DU1234567" not in result.stdout + data.stdout
 

@@ -146,6 +146,7 @@ async def test_the_journal_shows_no_account_number(harness: Harness) -> None:
     assert (order.json["account"], "owner" in order.body.decode()) == ("DU*****67", False)
     assert list(order_list.json["orders"][0]) == [
         "id",
+        "kind",
         "state",
         "account",
         "coid",
