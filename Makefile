@@ -46,6 +46,9 @@ demo: $(RUN)
 # A test mostly waits, so several share a core. Their order is random.
 PARALLEL := -n 6 --dist worksteal
 
+# The tests start hundreds of processes, and where Python may not keep bytecode each compiles every module again.
+test test-slow test-system test-gateway: export PYTHONDONTWRITEBYTECODE =
+
 test: $(DEV)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
