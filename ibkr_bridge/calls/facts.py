@@ -8,7 +8,7 @@ from decimal import Decimal
 from urllib.parse import parse_qsl
 
 from ibkr_bridge.calls.body_scan import ScannedFields, scan_fields
-from ibkr_bridge.calls.order_tickets import OrderTickets
+from ibkr_bridge.calls.order_tickets import NO_TICKETS, OrderTickets
 from ibkr_bridge.ibkr.catalogue import FA_GROUP, account_from_path
 from ibkr_bridge.ibkr.endpoint import Concern, Effect, Endpoint, OrderOperation
 from ibkr_bridge.redaction import ACCOUNT_PATTERN
@@ -68,7 +68,7 @@ def facts_of_call(
     """
     if endpoint.effect in NO_RULES:
         return RequestFacts(endpoint.effect, endpoint.operation)
-    scanned = scan_fields(query, tickets if endpoint.effect in (Effect.CHANGE, Effect.TRADE) else OrderTickets())
+    scanned = scan_fields(query, tickets if endpoint.effect in (Effect.CHANGE, Effect.TRADE) else NO_TICKETS)
     path_account = account_from_path(endpoint, segments)
     if path_account is not None:
         scanned.accounts.add(path_account)

@@ -38,10 +38,13 @@ class OrderTickets:
         return () if self.has_repeated_names else self.tickets
 
 
+NO_TICKETS = OrderTickets()
+
+
 def parse_order_tickets(body: bytes) -> OrderTickets:
     """Parse the body of an order call. `is_json` is False if it is not JSON; an empty body has no tickets."""
     if not body.strip():
-        return OrderTickets()
+        return NO_TICKETS
     objects: list[tuple[tuple[str, object], ...]] = []
     repeated: list[bool] = []
 

@@ -78,7 +78,9 @@ def check_origin(request: web.Request, request_context: RequestContext) -> None:
     The next check verifies the token, for pages of known origins only: a page of another origin is refused in any case,
     so it learns nothing about a token.
     """
-    origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN, [])}
+    if hdrs.ORIGIN not in request.headers:
+        return
+    origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN)}
     foreign = origins - {f"http://{request.headers[hdrs.HOST].lower()}"}
     if not foreign:
         return
@@ -141,9 +143,10 @@ def reserve_place(request: web.Request, request_context: RequestContext) -> None
     """Count the request among those of its key. The open routes need no place, and a cancel is tried in any case."""
     endpoint = request_context.endpoint
     is_cancel = endpoint is not None and endpoint.operation is OrderOperation.CANCEL
-    if request_context.principal is not None and not is_cancel:
-        shares, has_reduced_share = request.app[REQUEST_SHARES], request_context.has_reduced_share
-        request_context.on_finished.append(shares.begin(request_context.key_label, has_reduced_share=has_reduced_share))
+    principal = request_context.principal
+    if principal is not None and not is_cancel:
+        end = request.app[REQUEST_SHARES].begin(principal.label, has_reduced_share=principal.has_reduced_share)
+        request_context.on_finished.append(end)
 
 
 def reserve_body(request: web.Request, request_context: RequestContext) -> None:

@@ -34,6 +34,8 @@ PENDING_HEADS_TIMEOUT_S = 1.0  # how long a stopping bridge waits for incomplete
 ACCEPT_DELAY_S = 0.02  # time for connections that were accepted a moment ago to be counted
 MAX_LINE_BYTES = 65536  # longer targets than 4000 bytes are refused by `check_target`, with a problem+json
 MAX_HEAD_BYTES = 32 * 1024  # request line and headers together; those of browsers with many cookies have half of it
+SMALL_READ_BYTES = 8 * 1024
+"""A head that comes in one such piece, or in the last two around a body's end, needs no measuring."""
 MAX_PIPELINED_BYTES = 64 * 1024  # read behind a request that is not answered yet; then the socket is not read
 READ_BYTES = 64 * 1024
 """Read from the socket at a time, a quarter of asyncio's size: so much may come in one piece whatever the limits."""
@@ -156,6 +158,7 @@ class ClientConnection(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._open_transport: asyncio.Transport | None = None  # aiohttp forgets its own when it begins to close
         self._head_bytes = 0  # of the head that is not complete
+        self._may_have_large_head = False
         self._pipelined_bytes = 0
         self._latest_body: StreamReader | None = None  # of the request whose head was read last
         self._is_head_refused = False
@@ -249,6 +252,7 @@ class ClientConnection(RequestHandler):
         heads, is_body = self._request_count, self._latest_body is not None and not self._latest_body.is_eof()
         is_behind = self._waiter is None and (bool(self._messages) or not is_body)
         super().data_received(data)
+        self._may_have_large_head |= len(data) > SMALL_READ_BYTES
         if self._upgraded:  # what follows is no HTTP
             self._on_head()
             return
@@ -261,6 +265,7 @@ class ClientConnection(RequestHandler):
             self._on_pipelined(len(data))
 
     def _on_part_of_head(self, count: int) -> None:
+        self._may_have_large_head = True
         self._head_bytes += count
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse_head()
@@ -295,7 +300,7 @@ class ClientConnection(RequestHandler):
         start_time: float | None,
         request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     ) -> tuple[web.StreamResponse, bool]:
-        if _head_size(request) > MAX_HEAD_BYTES:
+        if self._may_have_large_head and _head_size(request) > MAX_HEAD_BYTES:
             request_handler = self._make_error_handler(_head_too_large())
         return await super()._handle_request(request, start_time, request_handler)
 

@@ -15,6 +15,7 @@ from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.facts import facts_of_call
 from ibkr_bridge.calls.header_policy import REQUEST_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call
+from ibkr_bridge.calls.order_tickets import NO_TICKETS
 from ibkr_bridge.errors import BadRequest, InvalidKey, PayloadTooLarge
 from ibkr_bridge.ibkr.endpoint import Effect, Endpoint
 from ibkr_bridge.server.app_keys import DRAIN, KEYRING, REQUEST_CONTEXT
@@ -64,7 +65,8 @@ async def read_call(
         body,
         is_change=endpoint.effect is not Effect.READ,
     )
-    facts = facts_of_call(endpoint, upstream_target.segments, query[1:], call.tickets, confirmations=confirmations)
+    tickets = call.tickets if call.is_change else NO_TICKETS
+    facts = facts_of_call(endpoint, upstream_target.segments, query[1:], tickets, confirmations=confirmations)
     return CallContext(
         *(call, endpoint, facts),
         key_label=request_context.key_label,

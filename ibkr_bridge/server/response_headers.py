@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, SETTINGS
 from ibkr_bridge.server.connection import KEEPALIVE_HINT_S, SERVER_NAME
 from ibkr_bridge.server.request_context import RequestContext
@@ -18,17 +17,13 @@ FIXED_HEADERS = {
 KEEPALIVE_HEADER = f"timeout={KEEPALIVE_HINT_S:.0f}"
 
 
-def fixed_headers(settings: Settings) -> dict[str, str]:
-    """The headers that are the same on every response."""
-    return {**FIXED_HEADERS, "X-Bridge-Mode": settings.trading_mode.value}
-
-
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers of every response. It is a handler of `on_response_prepare`, so that streams get them too."""
     context: RequestContext | None = request.get(REQUEST_CONTEXT)
     headers, app = response.headers, request.app
     caching = headers.get(hdrs.CACHE_CONTROL, NO_STORE)  # a stream has a value of its own
-    headers.update(fixed_headers(app[SETTINGS]))
+    headers.update(FIXED_HEADERS)
+    headers["X-Bridge-Mode"] = app[SETTINGS].trading_mode.value
     headers[hdrs.CACHE_CONTROL] = caching
     if context is not None:
         headers["X-Request-ID"] = context.request_id

@@ -268,6 +268,12 @@ def head_of(size: int, path: bytes = b"/health") -> bytes:
     return start + b"".join(lines) + b"\r\n"
 
 
+def post_with_body(size: int) -> bytes:
+    """A request whose body is read before the next head."""
+    head = b"POST /iserver/notify HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Bridge-Key: " + KEY.encode()
+    return head + b"\r\nContent-Length: %d\r\n\r\n" % size + b"[" + b" " * (size - 2) + b"]"
+
+
 @pytest.mark.parametrize(("size", "status"), [(30 * 1024, b"200"), (34 * 1024, b"431"), (200 * 1024, b"431")])
 @pytest.mark.parametrize("chunk", [1 << 20, 1000])
 async def test_a_head_is_limited_as_a_whole(harness: Harness, size: int, status: bytes, chunk: int) -> None:
@@ -278,6 +284,22 @@ async def test_a_head_is_limited_as_a_whole(harness: Harness, size: int, status:
 
     assert reply.split(b" ")[1] == status
     assert CANARY not in reply
+
+
+@pytest.mark.parametrize(
+    "before", [b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", post_with_body(200), post_with_body(9000)]
+)
+@pytest.mark.parametrize(("size", "status"), [(30 * 1024, b"200"), (34 * 1024, b"431")])
+@pytest.mark.parametrize("chunk", [1 << 20, 7000, 900])
+async def test_a_head_behind_another_request_is_limited_too(
+    harness: Harness, before: bytes, size: int, status: bytes, chunk: int
+) -> None:
+    """Its first bytes may come in one piece with the end of a body."""
+    sent = before + head_of(size)
+
+    replies = await harness.send_raw(*(sent[at : at + chunk] for at in range(0, len(sent), chunk)))
+
+    assert re.findall(rb"HTTP/1\.[01] (\d{3}) ", replies)[1:] == [status]
 
 
 async def test_a_head_that_never_ends_is_refused_at_its_limit(harness: Harness) -> None:
