@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import FirstByteHook
@@ -22,14 +22,13 @@ from ibkr_bridge.errors import (
     TemporarilyUnavailable,
     UpstreamRefused,
 )
-from ibkr_bridge.ibkr.bodies import session_phrases
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord, StoredResponse
 from ibkr_bridge.orders.journal.repository import BRIDGE_ENDED, OrderRepository
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.replay import unknown_error
 from ibkr_bridge.orders.request import OrderRequest
-from ibkr_bridge.orders.response import OrderOutcome
+from ibkr_bridge.orders.response import OrderOutcome, mark_unprocessed
 
 REFUSED_BEFORE_PROCESSING = (TemporarilyUnavailable, UpstreamRefused, GatewayForbidden)
 """Errors of responses with which IBKR or the Gateway refuses a call before anything processes the order."""
@@ -112,7 +111,7 @@ class OrderExchange:
     def _record_response(
         self, record: OrderRecord, order_request: OrderRequest, read: InterpretResponse, response: Response
     ) -> OrderOutcome:
-        outcome = _with_repeat(read(response.status, response.body), response)
+        outcome = _interpret(read, response)
         own = order_request.operation is not OrderOperation.REPLY
         facts = {**outcome_facts(outcome), "request": order_request.request_id, "own": own}
         if outcome.event is not OrderEvent.LOST:
@@ -151,7 +150,7 @@ class OrderExchange:
 
         def on_late_response(response: Response) -> None:
             complete = decompress(response)
-            outcome = _with_repeat(read(complete.status, complete.body), complete)
+            outcome = _interpret(read, complete)
             if outcome.question is None:
                 if outcome.event is not OrderEvent.LOST:
                     self._repository.append_eventually(record, outcome.event, {**outcome_facts(outcome), "late": True})
@@ -170,11 +169,8 @@ class OrderExchange:
         return self._repository.append_eventually(record, OrderEvent.DECLINED, {"error": LATE_QUESTION, "late": True})
 
 
-def _with_repeat(outcome: OrderOutcome, response: Response) -> OrderOutcome:
-    """A refusal for want of a session was not processed, whatever its form: plain text, a page, another member."""
-    is_refusal = outcome.event is OrderEvent.TURNED_DOWN
-    is_unprocessed = is_refusal and bool(session_phrases(response.status, response.body))
-    return replace(outcome, may_be_sent_again=True) if is_unprocessed else outcome
+def _interpret(read: InterpretResponse, response: Response) -> OrderOutcome:
+    return mark_unprocessed(read(response.status, response.body), response.status, response.body)
 
 
 def refusal_of(exc: BaseException) -> tuple[str, str]:

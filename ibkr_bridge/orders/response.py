@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
-from ibkr_bridge.ibkr.bodies import LOST_SESSION_PHRASES, parse_json
+from ibkr_bridge.ibkr.bodies import LOST_SESSION_PHRASES, parse_json, session_phrases
 from ibkr_bridge.orders.journal.order_record import cut
 from ibkr_bridge.orders.journal.transitions import OrderEvent
 
 REPLY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")
 MAX_ERROR_LENGTH = 300  # characters of IBKR's error text that are stored
+WORD_AT_END = re.compile(r"\w*\Z")
 REPLY_ID_UNKNOWN = "reply id not found"
 UNCONFIRMED = "order not confirmed"
 NO_SESSION = tuple(phrase.decode() for phrase in LOST_SESSION_PHRASES)
@@ -80,6 +81,12 @@ class OrderOutcome:
     """Whether IBKR did not process the call, so that the same call may be sent again."""
 
 
+def mark_unprocessed(outcome: OrderOutcome, status: int, body: bytes) -> OrderOutcome:
+    """A refusal for want of a session was not processed, whatever its form: plain text, a page, another member."""
+    is_refusal = outcome.event is OrderEvent.TURNED_DOWN
+    return replace(outcome, may_be_sent_again=True) if is_refusal and session_phrases(status, body) else outcome
+
+
 def interpret_placement(status: int, body: bytes) -> OrderOutcome:
     """Interpret the response to a placement, a modification or a reply: taken, asked, turned down, dropped, or lost."""
     parsed = parse_json(body)
@@ -124,7 +131,7 @@ def interpret_cancel(status: int, body: bytes) -> OrderOutcome:
     done = bool(parts) or (isinstance(parsed, str) and parsed) or body.strip() == b"Success"
     if not done:
         return OrderOutcome(OrderEvent.LOST, error=UNCLEAR)
-    message = next((str(part["msg"])[:MAX_ERROR_LENGTH] for part in parts if "msg" in part), None)
+    message = next((shorten(str(part["msg"])) for part in parts if "msg" in part), None)
     return OrderOutcome(OrderEvent.TAKEN, _order_ids(parts), status=message)
 
 
@@ -164,7 +171,7 @@ def _as_embedded_error(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | Non
         text = part.get("error", part.get("text") if part.get("prompt") is True else None)
         if text is not None or part.get("success") is False:
             ids = _order_ids(parts)
-            error_text = str(text or "refused")[:MAX_ERROR_LENGTH]
+            error_text = shorten(str(text or "refused"))
             return OrderOutcome(OrderEvent.LOST, ids, error=error_text) if ids else _as_turned_down(error_text)
     return None
 
@@ -174,7 +181,7 @@ def _as_turned_down(text: str) -> OrderOutcome:
     is_question_gone = REPLY_ID_UNKNOWN in lower_text or UNCONFIRMED in lower_text
     return OrderOutcome(
         OrderEvent.DROPPED if is_question_gone else OrderEvent.TURNED_DOWN,
-        error=text[:MAX_ERROR_LENGTH],
+        error=text,
         may_be_sent_again=_lacks_session(text),
     )
 
@@ -186,7 +193,7 @@ def _as_error_status(status: int, parsed: object) -> OrderOutcome:
     is_malformed = status == HTTPStatus.INTERNAL_SERVER_ERROR and _is_malformed(text)
     if status in NOT_PROCESSED_STATUSES or is_malformed or NO_SUCH_ORDER.fullmatch(text):
         return _as_turned_down(error_text)
-    return OrderOutcome(OrderEvent.LOST, error=error_text[:MAX_ERROR_LENGTH])
+    return OrderOutcome(OrderEvent.LOST, error=error_text)
 
 
 def _is_malformed(text: str) -> bool:
@@ -206,7 +213,14 @@ def _as_over(parsed: object) -> OrderOutcome | None:
 
 def _error_text(parsed: object) -> str:
     text = parsed.get("error") if isinstance(parsed, dict) else None
-    return str(text)[:MAX_ERROR_LENGTH] if text else ""
+    return shorten(str(text)) if text else ""
+
+
+def shorten(text: str) -> str:
+    """The beginning of a text of IBKR's, without a word that would be cut in two: half an account number would not be
+    recognised when the text is shown.
+    """
+    return text if len(text) <= MAX_ERROR_LENGTH else WORD_AT_END.sub("", text[:MAX_ERROR_LENGTH]) + "…"
 
 
 def _order_ids(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

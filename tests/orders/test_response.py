@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.orders.journal.transitions import OrderEvent
-from ibkr_bridge.orders.response import interpret_cancel, interpret_modification, interpret_placement
+from ibkr_bridge.orders.response import (
+    OrderOutcome,
+    interpret_cancel,
+    interpret_modification,
+    interpret_placement,
+    mark_unprocessed,
+)
 
 QUESTION = {"id": "a12dc9", "message": ["sure?"], "isSuppressed": False, "messageIds": ["o163"]}
 PLACED = {"order_id": "1234567890", "order_status": "Submitted", "encrypt_message": "1"}
@@ -259,3 +265,44 @@ def test_pages_and_other_words_leave_the_outcome_unknown(body: bytes) -> None:
     """Only an error in JSON, with words that are clear, is IBKR's own decision."""
     for interpret in (interpret_placement, interpret_modification, interpret_cancel):
         assert interpret(503, body).event is OrderEvent.LOST
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+@pytest.mark.parametrize(("before", "shown"), [(280, True), (290, True), (292, False), (299, False), (300, False)])
+def test_no_word_of_a_long_error_is_cut_in_two(status: int, before: int, shown: bool) -> None:
+    """The beginning of an account number alone would not be recognised and masked when the text is shown."""
+    text = "." * before + "DU1234567" + " for you" * 9
+
+    error = interpret_placement(status, json.dumps({"error": text}).encode()).error or ""
+
+    assert (len(error) <= 301, error[-1], "DU1234567" in error) == (True, "…", shown)
+    assert "DU" not in error.replace("DU1234567", "")
+
+
+def test_a_cancels_long_message_is_shortened_in_the_same_way() -> None:
+    """It is IBKR's word for the state, and is shown like an error."""
+    message = "." * 295 + "DU1234567"
+
+    assert interpret_cancel(200, json.dumps({"msg": message}).encode()).status == "." * 295 + "…"
+
+
+def test_an_error_of_exactly_300_characters_is_kept_whole() -> None:
+    """300 is the most that is stored."""
+    assert interpret_placement(400, json.dumps({"error": "e" * 300}).encode()).error == "e" * 300
+
+
+@pytest.mark.parametrize(
+    ("event", "body", "may_be_sent_again"),
+    [
+        (OrderEvent.TURNED_DOWN, b"Error: no bridge", True),
+        (OrderEvent.TURNED_DOWN, b'{"reason": "not authenticated"}', True),
+        (OrderEvent.TURNED_DOWN, b"your price is wrong", False),
+        (OrderEvent.LOST, b"Error: no bridge", False),
+        (OrderEvent.TAKEN, b"Error: no bridge", False),
+    ],
+)
+def test_a_refusal_for_want_of_a_session_was_not_processed(
+    event: OrderEvent, body: bytes, may_be_sent_again: bool
+) -> None:
+    """The words count wherever they stand in the body; about an order that may exist they say nothing."""
+    assert mark_unprocessed(OrderOutcome(event), 400, body).may_be_sent_again is may_be_sent_again
