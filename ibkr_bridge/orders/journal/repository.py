@@ -119,6 +119,11 @@ class OrderRepository:
             while not self._recent.is_read:
                 self.index.rows.add(await self.journal.read_settled(self._recent))
 
+    @property
+    def knows_all_orders(self) -> bool:
+        """Whether the orders of the earlier runs have been read."""
+        return self._recent.is_read
+
     async def wait_for_rows(self) -> None:
         """Wait until all orders of the earlier runs are known.
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.errors import OrderInProgress
+from ibkr_bridge.errors import JournalUnavailable, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.index import IDENTITY_TTL_S
 from ibkr_bridge.orders.journal.order_record import OrderRecord
@@ -86,7 +86,11 @@ class Reconciler:
         self._wake.set()
 
     def observe(self, listing: OrderListing) -> None:
-        """Search a list that a caller fetched; it is as good a proof as one of our own."""
+        """Search a list that a caller fetched; it is as good a proof as one of our own. It is not searched before all
+        orders of earlier runs are known: an order in it may belong to a later one with the same cOID.
+        """
+        if not self._repository.knows_all_orders:
+            return
         for record in list(self._unsettled.values()):
             match_result = match(record, listing) if self._repository.index.owns_names(record) else None
             if match_result is not None and match_result.is_done and record.operation is not OrderOperation.MODIFY:
@@ -202,7 +206,7 @@ class Reconciler:
     async def _reconcile(self, due: list[OrderRecord]) -> None:
         for account in dict.fromkeys(record.account for record in due):
             began = self._clock.now()
-            listing = await self.fetch_order_lists(account)
+            listing = await self.fetch_order_lists(account) if await self._all_orders_are_known() else None
             records = [record for record in due if record.account == account and record.id in self._unsettled]
             if listing is None:  # not a look: it showed nothing
                 self._retry_at.update({record.id: self._clock.now() + self._search.retry_s for record in records})
@@ -212,6 +216,14 @@ class Reconciler:
                 self._moved.set()
             for record in records:
                 self._on_look(record, listing, began)
+
+    async def _all_orders_are_known(self) -> bool:
+        """Wait until the orders of earlier runs are read. Returns False if they cannot be."""
+        try:
+            await self._repository.wait_for_rows()
+        except JournalUnavailable:
+            return False
+        return True
 
     def _on_look(self, record: OrderRecord, listing: OrderListing, began: float) -> None:
         looks, _ = self._checks.get(record.id, (0, 0.0))

@@ -12,7 +12,10 @@ import pytest
 
 from ibkr_bridge.errors import OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal import recent_orders
 from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.recent_orders import RecentOrders
+from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing
 from ibkr_bridge.orders.reconciliation.reconciler import NO_COID, NOT_FOUND, Reconciler
@@ -78,10 +81,7 @@ async def reconciling(tmp_path: Path) -> AsyncIterator[ReconcilerSetup]:
     """A running reconciler without lost orders."""
     reconciling = ReconcilerSetup(SubmitterSetup(tmp_path / "main.orders.db"))
     yield reconciling
-    reconciling.loop.cancel()
-    with suppress(asyncio.CancelledError):
-        await reconciling.loop
-    await reconciling.setup.repository.close()
+    await end(reconciling)
 
 
 async def test_no_list_is_fetched_while_no_order_is_lost(reconciling: ReconcilerSetup) -> None:
@@ -504,3 +504,79 @@ async def test_an_order_that_is_found_is_not_searched_for_again(reconciling: Rec
 
     assert (is_idle, len(reconciling.fetched_at)) == (True, 1)
     assert reconciling.clock.next_alarm <= 3600.0
+
+
+Restarted = tuple[ReconcilerSetup, asyncio.Event]
+
+
+@pytest.fixture
+async def restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Restarted]:
+    """The run after one in which an order counted as not placed and its cOID was used once more; the event lets the
+    rows of settled orders be read.
+    """
+    before = ReconcilerSetup(SubmitterSetup(tmp_path / "main.orders.db"))
+    repository = before.setup.repository
+    first, second = await before.lose("a"), OrderRecord("b", OrderOperation.PLACE)
+    repository.append_eventually(first, OrderEvent.MISSED, {"error": NOT_FOUND})
+    repository.index.add(second)
+    await repository.append(second, OrderEvent.SENT, {"kind": "place", "coids": ["mine"], "account": "DU1"})
+    repository.append_eventually(second, OrderEvent.TAKEN, {"order_ids": ["7"]})
+    await end(before)
+
+    monkeypatch.setattr(recent_orders, "MAX_COMPLETE", 0)  # the second order is one of many and becomes a row
+    after, may_read = ReconcilerSetup(SubmitterSetup(tmp_path / "main.orders.db")), asyncio.Event()
+    read_settled = after.setup.repository.journal.read_settled
+
+    async def read_when_allowed(recent: RecentOrders) -> list[tuple[SettledRow, Names]]:
+        await may_read.wait()
+        return await read_settled(recent)
+
+    monkeypatch.setattr(after.setup.repository.journal, "read_settled", read_when_allowed)
+    await after.setup.repository.load()
+    yield after, may_read
+    await end(after)
+
+
+async def end(reconciling: ReconcilerSetup) -> None:
+    """End the loop, and close the journal."""
+    reconciling.loop.cancel()
+    with suppress(asyncio.CancelledError):
+        await reconciling.loop
+    await reconciling.setup.repository.close()
+
+
+async def test_a_list_proves_nothing_before_all_orders_are_known(
+    restarted: Restarted,
+) -> None:
+    """The number in it belongs to the later order with the same cOID; that one is read a moment after the start."""
+    reconciling, may_read = restarted
+    record = reconciling.setup.repository.index.find("a")
+    assert record is not None
+
+    reconciling.reconciler.observe(OrderListing(orders=(MINE,)))
+    state_by_callers_list = record.state
+    may_read.set()
+    await reconciling.setup.repository.wait_for_rows()
+    reconciling.reconciler.observe(OrderListing(orders=(MINE,)))
+
+    assert (state_by_callers_list, record.state) == (OrderState.NOT_PLACED, OrderState.NOT_PLACED)
+
+
+async def test_no_list_is_fetched_before_all_orders_are_known(
+    restarted: Restarted,
+) -> None:
+    """A late check that is due waits for them."""
+    reconciling, may_read = restarted
+    reconciling.listing = OrderListing(orders=(MINE,), is_complete=True)
+    record = reconciling.setup.repository.index.find("a")
+    assert record is not None
+
+    reconciling.clock.advance(SCHEDULE.late_checks_s[0] + 1.0)
+    await run_ready_tasks()
+    fetched_before = list(reconciling.fetched_at)
+    may_read.set()
+    await reconciling.setup.repository.wait_for_rows()
+    await reconciling.advance(1.0)
+
+    assert (fetched_before, len(reconciling.fetched_at)) == ([], 1)
+    assert (record.state, record.order_ids) == (OrderState.NOT_PLACED, ())
