@@ -96,7 +96,8 @@ class Control:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RESTORE_TIMEOUT_S):
                     await self._restore_bridge()
-        return list(not_restored(kinds, has_bridge=self._restore_bridge is not None))
+        has_order = self._simulator.faults.pop_carried_out_order()
+        return list(not_restored(kinds, has_order=has_order, has_bridge=self._restore_bridge is not None))
 
     async def _login(self, request: web.Request) -> web.Response:
         for kind in ("sso-lost", "brokerage-lost", "competing"):
@@ -112,9 +113,14 @@ class Control:
         return web.json_response({"active": active, "kinds": kinds, "not_restored": list(remains)})
 
 
-def not_restored(kinds: Collection[str], *, has_bridge: bool) -> Iterator[str]:
-    """What these kinds of faults leave behind for good, or for a while."""
-    if any(KINDS[kind].defaults.get("done") and kind not in HARMLESS_KINDS for kind in kinds):
+def not_restored(kinds: Collection[str], *, has_order: bool, has_bridge: bool) -> Iterator[str]:
+    """What these kinds of faults leave behind for good, or for a while.
+
+    Args:
+        has_order: whether IBKR carried out an order in spite of one.
+        has_bridge: whether the bridge in front is restored too.
+    """
+    if has_order and any(KINDS[kind].defaults.get("done") and kind not in HARMLESS_KINDS for kind in kinds):
         yield ORDERS_STAY
     if not UNANSWERED_KINDS.isdisjoint(kinds):
         yield GHOSTS_STAY

@@ -34,6 +34,7 @@ class Kind:
     hits_own_calls: bool = False  # applies to the Gateway's own calls too
 
 
+ORDER_CALL = re.compile(r"/iserver/(account/[^/?]+/orders?|reply)(?![^/?])")
 HTML = "text/html"
 PAGE = "<html><body><h1>Internal Server Error</h1></body></html>"
 
@@ -143,9 +144,12 @@ class Faults:
     def __init__(self) -> None:
         self._active: list[Fault] = []
         self._used_kinds: set[str] = set()
-        """Kinds of faults that were added since they were last taken: some are used up and leave traces."""
+        """Kinds of faults that occurred since they were last taken: some are used up and leave traces."""
+        self._has_carried_out_order = False
         self.trigger_event: Callable[[Fault], None] = lambda fault: None
         self.undo_event: Callable[[Fault], None] = lambda fault: None
+        self.is_over: Callable[[Fault], bool] = lambda fault: False
+        """Whether an event has ended by itself, such as a lost session that was opened again."""
 
     def add(self, kind: str, **options: Any) -> Fault:
         """Activate a fault; an event happens at once.
@@ -156,8 +160,8 @@ class Faults:
         fault = _make_fault(kind, options)
         if KINDS[kind].side is Side.EVENT:
             self.trigger_event(fault)
+            self._used_kinds.add(kind)
         self._active.append(fault)
-        self._used_kinds.add(kind)
         return fault
 
     def clear(self, kind: str | None = None) -> None:
@@ -169,14 +173,19 @@ class Faults:
                 self.undo_event(fault)
 
     def pop_used_kinds(self, kind: str | None = None) -> set[str]:
-        """All kinds that were added since the last call, or this one if it was; also those that are used up."""
+        """All kinds that occurred since the last call, or this one if it did; also those that are used up."""
         kinds = self._used_kinds if kind is None else self._used_kinds & {kind}
         self._used_kinds = self._used_kinds - kinds
         return kinds
 
+    def pop_carried_out_order(self) -> bool:
+        """Whether IBKR has carried out an order in spite of a fault since the last call."""
+        carried_out, self._has_carried_out_order = self._has_carried_out_order, False
+        return carried_out
+
     def describe_active(self) -> list[dict[str, Any]]:
         """The active faults with their options, for people."""
-        return [asdict(fault) for fault in self._active]
+        return [asdict(fault) for fault in self._active if not self.is_over(fault)]
 
     def use_fault(self, side: Side, target: str, own: bool) -> Fault | None:
         """Return the first fault that applies to this request, and count one use of it."""
@@ -188,7 +197,11 @@ class Faults:
     def find_fault(self, side: Side, target: str, own: bool) -> Fault | None:
         """Return the first fault that applies to this request, without counting a use of it."""
         applying = (fault for fault in self._active if KINDS[fault.kind].side is side and fault.matches(target, own))
-        return next(applying, None)
+        fault = next(applying, None)
+        if fault is not None:
+            self._used_kinds.add(fault.kind)
+            self._has_carried_out_order |= fault.done and ORDER_CALL.search(target) is not None
+        return fault
 
     def _count_use(self, fault: Fault) -> None:
         if fault.times is not None:

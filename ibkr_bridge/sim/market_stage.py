@@ -6,6 +6,7 @@ Both Gateways are controlled through the same methods, so that one suite of test
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
@@ -28,6 +29,13 @@ SESSION_ENDING_KINDS = RESTARTING_KINDS | {
     *("ibkr-down", "refuse", "maintenance"),
 }
 """Kinds of faults after which nobody may be signed in, or another program may hold the brokerage session."""
+
+CONTRADICTIONS: Mapping[str, Contradiction] = {
+    "no-bridge": Contradiction.NO_BRIDGE,
+    "disconnected": Contradiction.DISCONNECTED,
+    "never-established": Contradiction.NEVER_ESTABLISHED,
+}
+"""Events that end when the session is requested again."""
 
 
 class MarketStage:
@@ -56,6 +64,7 @@ class MarketStage:
         self.clock: SimClock = clock or FastClock()
         self.faults = faults or Faults()
         self.faults.trigger_event, self.faults.undo_event = self._trigger_event, self._undo_event
+        self.faults.is_over = self._is_over
         delays = {"reopen_delay_s": reopen_delay_s, "establish_delay_s": establish_delay_s}
         delays |= {"list_load_delay_s": list_load_delay_s, "list_lag_s": list_lag_s}
         world = make_world(Calendar(self.clock), live=live, seed=seed, accounts=accounts, groups=groups, **delays)
@@ -157,6 +166,12 @@ class MarketStage:
     def _undo_event(self, fault: Fault) -> None:
         self._undo_actions.get(fault.kind, lambda: None)()
 
+    def _is_over(self, fault: Fault) -> bool:
+        sessions = self.market.world.sessions
+        if fault.kind == "brokerage-lost":
+            return sessions.is_authenticated(self.clock.now())
+        return fault.kind in CONTRADICTIONS and sessions.contradiction is not CONTRADICTIONS[fault.kind]
+
     @property
     def _event_actions(self) -> Mapping[str, Callable[[], object]]:
         return {
@@ -164,9 +179,7 @@ class MarketStage:
             "sso-lost": self.log_out,
             "brokerage-lost": self.lose_brokerage,
             "competing": self.start_competing,
-            "no-bridge": lambda: self._contradict(Contradiction.NO_BRIDGE),
-            "disconnected": lambda: self._contradict(Contradiction.DISCONNECTED),
-            "never-established": lambda: self._contradict(Contradiction.NEVER_ESTABLISHED),
+            **{kind: functools.partial(self._contradict, each) for kind, each in CONTRADICTIONS.items()},
             "selection-lost": lambda: self._forget_selections(forgets=True),
             "stream-silent": self.market.stream.mute,
             "stream-cut": lambda: self._tasks.start(self.market.stream.close_all(), name="cut"),
@@ -176,9 +189,7 @@ class MarketStage:
     def _undo_actions(self) -> Mapping[str, Callable[[], None]]:
         return {
             "stream-silent": self.market.stream.unmute,
-            "no-bridge": lambda: self._contradict(None),
-            "disconnected": lambda: self._contradict(None),
-            "never-established": lambda: self._contradict(None),
+            **dict.fromkeys(CONTRADICTIONS, lambda: self._contradict(None)),
             "selection-lost": lambda: self._forget_selections(forgets=False),
         }
 

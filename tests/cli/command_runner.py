@@ -184,14 +184,15 @@ class Demo:
         """Send its bridge a GET."""
         return self._request("GET", path)
 
-    def post(self, path: str) -> requests.Response:
+    def post(self, path: str, body: object = None) -> requests.Response:
         """Send its bridge a POST; after `/gateway/reconnect` the session has been checked again."""
-        return self._request("POST", path)
+        return self._request("POST", path, body)
 
-    def _request(self, method: str, path: str) -> requests.Response:
+    def _request(self, method: str, path: str, body: object = None) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False  # no proxy stands between us and loopback
-            return session.request(method, f"{self.url}{path}", headers={"X-Bridge-Key": self.key}, timeout=TIMEOUT_S)
+            headers = {"X-Bridge-Key": self.key}
+            return session.request(method, f"{self.url}{path}", headers=headers, json=body, timeout=TIMEOUT_S)
 
     @property
     def env(self) -> dict[str, str]:

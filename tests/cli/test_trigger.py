@@ -15,6 +15,9 @@ from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, TIMEOUT_S, Demo, Pla
 # one test alone reads each path, and the bridge reads neither, since responses are cached
 LEDGER, META = "/portfolio/DU1234567/ledger", "/portfolio/DU1234567/meta"
 
+TICKET = {"conid": 265598, "orderType": "MKT", "side": "BUY", "quantity": 1, "tif": "DAY"}  # IBKR asks nothing about it
+ORDER = {"orders": [TICKET]}
+
 
 def test_a_fault_is_active_until_it_is_cleared(place: Place, running: Demo) -> None:
     """The command lists the active faults."""
@@ -172,9 +175,13 @@ def test_clear_says_what_it_cannot_undo(place: Place, running: Demo) -> None:
     """An order that IBKR carried out exists, also if the fault is used up."""
     path = ["--path", "/DU1234567/orders$", "--times", "1"]
     place.run("trigger", "done-cut-before", *path, "--port", running.port)
+    placed = running.post("/iserver/account/DU1234567/orders", ORDER)
 
     cleared = place.run("trigger", "clear", "--port", running.port)
     again = place.run("trigger", "clear", "--port", running.port)
 
+    assert placed.json()["code"] == "order_unknown"
     assert "Not restored: an order that IBKR carried out" in cleared.stdout
     assert again.stdout == "No fault is active.\n"
+    while running.get("/orders?state=unknown").json()["orders"]:  # other tests of this demo expect none
+        pass

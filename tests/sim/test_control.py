@@ -11,9 +11,12 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.control import BRIDGE_STAYS, GHOSTS_STAY, ORDERS_STAY, Control, ControlError, not_restored, send
+from tests.clocks import ManualClock
 from tests.sim.wire import Wire
 
 STATUS = "/v1/api/iserver/auth/status"
+TICKET = {"conid": 265598, "orderType": "LMT", "side": "BUY", "quantity": 1, "tif": "DAY", "price": 150}
+ORDER = {"orders": [TICKET]}
 
 
 @pytest.fixture
@@ -86,8 +89,8 @@ async def test_ended_faults_leave_nothing_behind_at_ibkr(path: Path, sim: Simula
     assert (await wire.call("GET", STATUS)).json()["competing"] is False
 
 
-async def test_the_bridge_of_a_demo_is_restored_too(sim: Simulator, tmp_path: Path) -> None:
-    """Only if there was a fault; what only it knows is then not named as left behind."""
+async def test_the_bridge_of_a_demo_is_restored_too(sim: Simulator, wire: Wire, tmp_path: Path) -> None:
+    """Only if a fault occurred; what only it knows is then not named as left behind."""
     restored: list[None] = []
 
     async def restore() -> None:
@@ -97,6 +100,7 @@ async def test_the_bridge_of_a_demo_is_restored_too(sim: Simulator, tmp_path: Pa
     await control.start()
     untouched = await send(tmp_path / "demo", "DELETE", "/faults")
     await send(tmp_path / "demo", "POST", "/faults", {"kind": "429"})
+    await wire.call("GET", STATUS)
     cleared = await send(tmp_path / "demo", "DELETE", "/faults")
     await control.stop()
 
@@ -115,4 +119,39 @@ async def test_the_bridge_of_a_demo_is_restored_too(sim: Simulator, tmp_path: Pa
 )
 def test_what_cannot_be_undone_is_named(kinds: set[str], texts: list[str]) -> None:
     """For a simulator without a bridge of its own."""
-    assert list(not_restored(kinds, has_bridge=False)) == texts
+    assert list(not_restored(kinds, has_order=True, has_bridge=False)) == texts
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "stays"),
+    [
+        ("POST", "/v1/api/iserver/account/DU1234567/orders", True),
+        ("POST", "/v1/api/iserver/reply/abc", True),
+        ("GET", "/v1/api/iserver/account/orders", False),
+        ("GET", "/v1/api/portfolio/accounts", False),
+    ],
+)
+async def test_only_an_order_that_was_carried_out_stays(
+    path: Path, wire: Wire, method: str, target: str, stays: bool
+) -> None:
+    """After a fault of a read, or one that no call has met, nothing is left behind."""
+    await send(path, "POST", "/faults", {"kind": "done-timeout-503", "seconds": 0})
+    unmet = await send(path, "DELETE", "/faults")
+    await send(path, "POST", "/faults", {"kind": "done-timeout-503", "seconds": 0})
+    await wire.call(method, target, ORDER if method == "POST" else None)
+    met = await send(path, "DELETE", "/faults")
+
+    assert (unmet["not_restored"], met["not_restored"]) == ([], [ORDERS_STAY] * stays)
+
+
+@pytest.mark.parametrize("kind", ["brokerage-lost", "no-bridge", "disconnected", "never-established"])
+async def test_an_event_that_has_ended_by_itself_is_not_listed(
+    path: Path, wire: Wire, clock: ManualClock, kind: str
+) -> None:
+    """A bridge opens the session again; the list then shows what still goes wrong, and no more."""
+    during = await send(path, "POST", "/faults", {"kind": kind})
+    await wire.call("POST", "/v1/api/iserver/auth/ssodh/init", {"publish": True, "compete": True})
+    clock.advance(1)
+
+    assert [each["kind"] for each in during["active"]] == [kind]
+    assert (await send(path, "GET", "/faults"))["active"] == []
