@@ -12,7 +12,7 @@ MUTATION_MINUTES ?= 30
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
 	@echo "make test    run the tests, six at a time in random order; three minutes at most"
-	@echo "make test-slow  run the other tests: the longest stories and properties"
+	@echo "make test-slow  run the longest stories, and each property with more examples"
 	@echo "make test-system  run the tests that need root or Node: a Debian that boots with the bridge, containers, Node clients"
 	@echo "make check   run ruff and mypy --strict"
 	@echo "make bench   measure the cost of the bridge and of other proxies; needs wrk, optionally nginx (ARGS=--quick: short)"
@@ -53,7 +53,7 @@ test: $(DEV)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
 test-slow: $(DEV)
-	@$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "slow or hypothesis" --hypothesis-profile=thorough $(ARGS)
 
 test-gateway: $(DEV)
 	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)

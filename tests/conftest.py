@@ -20,9 +20,14 @@ from tests.harness import Harness, settings_for
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
 OpenHarness = Callable[..., Awaitable[Harness]]
 
-# Hypothesis measures real time for these two, and both fail on a machine that is busy with other work.
-hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("busy")
+EXAMPLES = {"quick": 25, "thorough": 200}
+"""Of each property, by Hypothesis's profile: `make test-slow` chooses the thorough one."""
+for name, count in EXAMPLES.items():
+    # Deadlines and the check for slow examples measure real time, and fail on a machine that is busy with other work.
+    hypothesis.settings.register_profile(
+        name, max_examples=count, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+hypothesis.settings.load_profile("quick")
 
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.redaction import (
@@ -207,7 +207,6 @@ def test_a_secret_within_another_leaves_nothing_of_the_longer_one(order: tuple[s
     assert redactor.redact("cookie: session-of-the-login") == f"cookie: {REDACTED}"
 
 
-@settings(deadline=None)
 @given(st.lists(SECRETS, min_size=1, max_size=8, unique=True), st.data())
 def test_no_secret_survives_in_any_text(secrets: list[str], data: st.DataObject) -> None:
     """This holds for any secrets, in any order and in any text."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -55,7 +55,6 @@ def test_a_value_of_the_maximum_length_passes() -> None:
     assert dict(request_headers([("Content-Type", "x" * MAX_HEADER_LENGTH)]))["Content-Type"] == "x" * MAX_HEADER_LENGTH
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.text(), st.sampled_from(["accept", "Content-Type"])), st.text())))
 def test_at_most_three_headers_are_sent(caller_headers: list[tuple[str, str]]) -> None:
     """Each once, short and in ASCII: the Gateway does not respond to anything else."""

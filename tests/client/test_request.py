@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.client import ClientError
@@ -87,7 +87,6 @@ def test_a_path_goes_out_byte_for_byte(path: str) -> None:
         assert target_of(server) == path
 
 
-@settings(max_examples=150, deadline=None)
 @given(path=st.text(st.sampled_from("/%2eE?#&=+;.\\|{}\"' é\t\x7fa~"), max_size=12))
 def test_any_path_goes_out_byte_for_byte_or_not_at_all(path: str) -> None:
     """No library changes it on the way."""

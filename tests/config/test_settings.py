@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.env_reader import NEVER_BRIDGED, PLACEHOLDER
@@ -621,7 +621,6 @@ VALUES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(WRONG_VALUES)), st.text(max_size=20)), VALUES))
 @example({"IBKR_GATEWAY_CA_FILE": "x" * 5000})
 @example({"IBKR_BRIDGE_MAINTENANCE": "mon 01:00+01-02:00"})
@@ -636,7 +635,6 @@ def test_no_environment_crashes_the_reader(env: dict[str, str]) -> None:
         assert len(loaded.key) >= 32
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(), st.text("A=\"'#\\\n\r $é", max_size=40).map(str.encode)))
 def test_no_bytes_in_the_file_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """Half a file, a picture, a key store: each gives values or problems."""
@@ -650,7 +648,6 @@ def test_no_bytes_in_the_file_crash_the_reader(tmp_path_factory: pytest.TempPath
     assert all(problem.name == ".env" for problem in problems)
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S"), exclude_characters="#'\"\\"), min_size=1))
 def test_a_value_without_quotes_is_taken_literally(tmp_path_factory: pytest.TempPathFactory, value: str) -> None:
     """The bridge compares exactly this text with the key of callers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.value_types import Fingerprint, WeeklyWindow, is_loopback
@@ -46,7 +46,6 @@ def test_a_malformed_window_is_refused(text: str) -> None:
         WeeklyWindow.parse(text)
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), st.from_regex(r"(daily|[a-z]{3}) [0-9:.+-]{0,20}", fullmatch=True)))
 @example("mon 01:00+01-02:00")
 def test_no_text_crashes_the_window(text: str) -> None:
@@ -94,7 +93,6 @@ def test_loopback_names_and_addresses(host: str, is_local: bool) -> None:
     assert is_loopback(host) is is_local
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_crashes_the_loopback_check(host: str) -> None:
     """It gets every Host header."""

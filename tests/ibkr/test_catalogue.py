@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import ibkr_bridge
@@ -208,7 +208,6 @@ def test_effect_and_operation_of_a_call(method: str, path: str, effect: Effect, 
     assert (endpoint.effect, endpoint.operation) == (effect, order)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "BREW"]), SEGMENTS)
 def test_an_unknown_path_gets_a_cautious_row(method: str, segments: list[str]) -> None:
     """Every path has a row. An unknown one reads only with GET, unless the path trades by another method; its row has

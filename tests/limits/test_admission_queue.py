@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.counting import busiest
@@ -50,7 +50,6 @@ def arrivals(draw: st.DrawFn) -> list[Arrival]:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
 @given(arrivals())
 def test_no_schedule_exceeds_a_rate_limit_at_ibkr(calls: list[Arrival]) -> None:
     """Calls may arrive, be counted and be answered at any time; all of them are served."""
@@ -66,7 +65,6 @@ def test_no_schedule_exceeds_a_rate_limit_at_ibkr(calls: list[Arrival]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
 @given(arrivals())
 def test_no_schedule_takes_more_slots_than_there_are(calls: list[Arrival]) -> None:
     """Ghost calls count, and reads never take the slot that is reserved for orders."""
@@ -98,7 +96,6 @@ def max_inside(changes: list[tuple[float, int]]) -> int:
     return highest
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     endpoints=st.lists(
         st.sampled_from([PLAIN, ORDERS_LIST, match("POST", ("iserver", "scanner", "run"))]), max_size=30

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -116,14 +116,12 @@ def test_missing_or_different_keys_are_no_key(headers: list[tuple[str, str]]) ->
     assert key_in(*headers) is None
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1))
 def test_a_key_is_compared_as_the_bytes_that_were_sent(raw: bytes) -> None:
     """Bytes that are not UTF-8 are a wrong key, not an error."""
     assert key_in(("X-Bridge-Key", raw.decode("utf-8", "surrogateescape"))) == raw
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_no_other_bytes_authenticate(guess: bytes) -> None:
     """Only the three keys do."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.errors import BadPath, BadRequest, BridgeError, UriTooLong
@@ -145,7 +145,6 @@ TEXTS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=500)
 @given(TEXTS)
 @example("/%c0%ae%c0%ae/x")
 @example("/x/%ff%2e%2e")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.session.backoff import (
@@ -169,7 +169,6 @@ class CheckedBackoff:
         assert sum(now - at < HOUR_S for at in self.reclaims) <= MAX_RECLAIMS_PER_HOUR
 
 
-@settings(deadline=None)
 @given(st.lists(STEPS, max_size=120))
 def test_no_history_exceeds_the_limits(steps: list[tuple[int, str, bool]]) -> None:
     """No hour has more than 20 failed attempts or 3 reclaims, and no two attempts are closer than the gaps."""
@@ -180,7 +179,6 @@ def test_no_history_exceeds_the_limits(steps: list[tuple[int, str, bool]]) -> No
         checked.apply(step, now, maintenance=maintenance)
 
 
-@settings(deadline=None)
 @given(st.lists(STEPS, max_size=60), st.booleans())
 def test_after_the_returned_wait_an_attempt_is_allowed(steps: list[tuple[int, str, bool]], maintenance: bool) -> None:
     """The keeper sleeps as long as this wait, so it must be long enough, and never longer than an hour."""

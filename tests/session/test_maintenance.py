@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import Region, Settings
@@ -85,7 +85,6 @@ def test_the_next_reset_is_the_next_midnight_of_the_region(moment: str, reset: s
     assert next_reset(at(moment), Region.AMERICA) == at(reset)
 
 
-@settings(deadline=None)
 @given(MOMENTS, st.sampled_from(Region), st.lists(WINDOWS, max_size=3))
 @example(datetime(2026, 11, 1, 6, 5, tzinfo=UTC), Region.AMERICA, [WeeklyWindow.parse("daily 01:00-01:15")])
 @example(datetime(2026, 11, 1, 5, 5, tzinfo=UTC), Region.AMERICA, [WeeklyWindow.parse("daily 01:00-01:15")])
@@ -98,7 +97,6 @@ def test_a_window_ends_in_the_future_within_25_hours(
     assert end is None or moment < end <= moment + timedelta(hours=25)
 
 
-@settings(deadline=None)
 @given(MOMENTS, st.sampled_from(Region))
 def test_the_next_reset_is_in_the_future_within_25_hours(moment: datetime, region: Region) -> None:
     """The longest day of the year has 25 hours."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.session.preflight import (
@@ -100,7 +100,6 @@ def test_accounts_are_found_in_every_list_of_them(body: object, numbers: set[str
     assert named_accounts(body) == numbers
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_no_body_makes_the_readers_raise(body: object) -> None:
     """An unexpected body contains nothing."""
@@ -203,7 +202,6 @@ def test_other_responses_cause_no_check(status: int, body: bytes) -> None:
     assert not hints_session_loss(status, body)
 
 
-@settings(deadline=None)
 @given(st.integers(100, 999), st.binary())
 def test_no_response_makes_the_hint_raise(status: int, body: bytes) -> None:
     """It is computed for every response that passes."""

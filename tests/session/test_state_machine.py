@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.session.session_api import GATEWAY_HINTS
@@ -83,7 +83,6 @@ def test_no_transition_leads_back_to_starting(observation: Observation) -> None:
     ]
 
 
-@settings(deadline=None)
 @given(HISTORIES)
 def test_ready_means_that_the_last_check_showed_a_session(history: list[tuple[Observation, float]]) -> None:
     """Only a check that shows the session leads to READY, and any check that does not show it leads away.
@@ -98,7 +97,6 @@ def test_ready_means_that_the_last_check_showed_a_session(history: list[tuple[Ob
     assert ready == (bool(observations) and observations[-1] is Observation.SESSION)
 
 
-@settings(deadline=None)
 @given(HISTORIES)
 def test_each_action_is_required_exactly_where_it_helps(history: list[tuple[Observation, float]]) -> None:
     """A missing OPEN costs the login within 30 s, and a useless one counts against the limit of attempts."""
@@ -116,7 +114,6 @@ def test_each_action_is_required_exactly_where_it_helps(history: list[tuple[Obse
         )
 
 
-@settings(deadline=None)
 @given(HISTORIES)
 def test_since_is_the_time_at_which_the_state_began(history: list[tuple[Observation, float]]) -> None:
     """A person reads from it how long a loss has lasted."""
@@ -124,7 +121,6 @@ def test_since_is_the_time_at_which_the_state_began(history: list[tuple[Observat
         assert after.since == (before.since if after.state is before.state else now)
 
 
-@settings(deadline=None)
 @given(HISTORIES)
 def test_has_login_means_that_the_last_check_showed_a_login(history: list[tuple[Observation, float]]) -> None:
     """Reads of the portfolio are sent while the brokerage session is reopened, and never without a login."""
@@ -210,7 +206,6 @@ def test_each_response_of_auth_status_is_one_observation(status: int, body: obje
     assert observe_status(status, body) is observation
 
 
-@settings(deadline=None)
 @given(st.one_of(st.integers(), st.sampled_from([200, 401, 429, 500])), st.one_of(JSON, FLAGS))
 def test_every_response_is_an_observation(status: int, body: object) -> None:
     """No response may raise an error, and a session is reported only if every flag of the response shows it."""

@@ -130,7 +130,7 @@ TREE = st.recursive(
 MESSAGE = st.dictionaries(st.sampled_from([*MEMBERS, "31", "_updated", "trade_time_r"]), TREE)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=MESSAGE, topic=st.sampled_from(NAMES) | TREE)
 async def test_any_message_of_ibkr_is_sent_on_or_ignored(message: dict[str, Any], topic: Any) -> None:
     """With subscriptions of every kind, in both encodings."""

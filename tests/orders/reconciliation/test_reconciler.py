@@ -414,7 +414,8 @@ async def test_an_order_is_forgotten_a_day_after_it_was_settled(reconciling: Rec
     reconciling.setup.repository.append_eventually(settled, OrderEvent.MISSED, {"error": "gone"})
     reconciling.listing = None
 
-    await reconciling.advance(24 * 3600.0 - 60.0)
+    reconciling.clock.advance(24 * 3600.0 - 120.0)
+    await reconciling.advance(60.0)
     is_known_before = settled.id in reconciling.reconciler._unsettled
     await reconciling.advance(120.0)
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.orders.rules.order_value import (
@@ -328,7 +328,6 @@ def test_a_quote_is_fetched_only_if_it_counts(one: dict[str, Any], needed: bool)
 # -- any ticket
 
 
-@settings(deadline=None)
 @given(TICKETS, FACTS)
 @example({"quantity": 10**5000, "orderType": "MKT", "side": "BUY"}, STOCK)
 @example({"conid": 10**5000}, STOCK)
@@ -358,7 +357,6 @@ ORDERS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(ORDERS, st.sampled_from([STOCK, FUTURE, PAIR]), st.data())
 def test_an_estimate_never_falls_when_a_size_or_a_price_rises(
     one: dict[str, Any], facts: InstrumentFacts, data: Any
@@ -372,7 +370,6 @@ def test_an_estimate_never_falls_when_a_size_or_a_price_rises(
     assert before is None or (after is not None and after >= before)
 
 
-@settings(deadline=None)
 @given(ORDERS, AMOUNTS, st.decimals("0.0001", 10**6, places=4), st.decimals("0.0001", 10**6, places=4))
 def test_an_estimate_never_falls_when_the_market_or_a_rate_rises(
     one: dict[str, Any], more: Decimal, price: Decimal, rate: Decimal
@@ -391,7 +388,6 @@ def test_an_estimate_never_falls_when_the_market_or_a_rate_rises(
     )
 
 
-@settings(deadline=None)
 @given(AMOUNTS, st.decimals("0.0001", 10**9, places=4), st.decimals("0.0001", 10**6, places=12))
 def test_an_estimate_is_never_rounded_down(size: Decimal, price: Decimal, rate: Decimal) -> None:
     """An estimate that is rounded down could pass the limit."""
@@ -401,7 +397,6 @@ def test_an_estimate_is_never_rounded_down(size: Decimal, price: Decimal, rate: 
     assert Fraction(value) >= Fraction(size) * Fraction(price) * Fraction(rate)
 
 
-@settings(deadline=None)
 @given(ORDERS, st.sampled_from(["quantity", "orderType", "side"]), st.sampled_from([STOCK, FUTURE, PAIR]))
 def test_an_order_without_a_necessary_fact_has_no_known_value(
     one: dict[str, Any], left_out: str, facts: InstrumentFacts

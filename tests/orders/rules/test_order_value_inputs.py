@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.calls.messages import Call, Response
@@ -399,7 +399,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON, JSON, JSON, JSON, JSON | st.just([MARKET, LIMIT]))
 @example({"secdef": [STOCK]}, {"id": ACCOUNT, "currency": "EUR"}, [QUOTED], {"rate": 1e308}, [MARKET])
 async def test_no_response_of_ibkr_raises(secdef: Any, meta: Any, snapshot: Any, rate: Any, orders: Any) -> None:

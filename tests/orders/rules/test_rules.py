@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge import errors
@@ -263,7 +263,6 @@ def test_an_account_is_found_wherever_it_is_named(target: str, body: Any) -> Non
     assert refusal_code(facts, RuleContext(paper_mode=False, allowed=frozenset({PAPER}))) == "account_not_allowed"
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["acctId", "ACCTID", "accountId", "account", "acctIds", "accountIds", "accounts"]),
     st.lists(st.one_of(st.none(), st.text(max_size=8)), max_size=12),
@@ -676,7 +675,6 @@ def test_paid_snapshots_pass_only_if_the_setting_allows_them(allowed: bool, code
     assert refusal_code(facts, RuleContext(paid_snapshots=allowed, read_only=True, paused=True)) == code
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([endpoint for endpoint in CATALOGUE if endpoint.effect is Effect.READ]), RULE_CONTEXTS, st.binary()
 )
@@ -690,7 +688,6 @@ def test_reads_are_never_refused_by_these_rules(row: Any, rule_context: RuleCont
 # -- any facts, any bytes
 
 
-@settings(deadline=None)
 @given(REQUEST_FACTS, RULE_CONTEXTS)
 def test_any_facts_get_a_decision_that_keeps_the_settings(facts: RequestFacts, rule_context: RuleContext) -> None:
     """The rules decide about any facts, and a call that passes breaks none of the settings."""
@@ -723,7 +720,6 @@ def test_any_facts_get_a_decision_that_keeps_the_settings(facts: RequestFacts, r
             assert limit is None or (amounts and all(each is not None and each <= limit for each in amounts))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(CATALOGUE),
     st.text(),

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ibkr_bridge.events import Bus, Event, PauseCleared, PauseSet, StateUnavailable
@@ -116,7 +116,6 @@ def test_an_unreadable_file_counts_as_a_pause(kind: str, path: Path) -> None:
     assert load_again(path).is_on
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(), st.builds(lambda by: json.dumps({"by": by, "since": by}).encode(), st.text())))
 def test_no_file_crashes_the_start(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     """A file with any bytes counts as a pause."""

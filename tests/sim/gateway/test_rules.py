@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from ibkr_bridge.sim.gateway.rules import (
@@ -51,7 +51,6 @@ def test_addresses_are_checked_against_two_lists(settings: Settings, address: st
 TEXT = some.text(some.characters(min_codepoint=1, max_codepoint=255), max_size=80)
 
 
-@settings(deadline=None)
 @given(TEXT, some.lists(some.tuples(TEXT, TEXT), max_size=5))
 def test_no_target_or_header_confuses_the_rules(target: str, headers: list[tuple[str, str]]) -> None:
     """Every request is answered, forwarded, or never answered."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from ibkr_bridge.sim.gateway.wire import Head, Refusal, encode_head, parse_head
@@ -11,7 +11,6 @@ TOKEN = some.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 VALUE = some.text(some.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=40)
 
 
-@settings(deadline=None)
 @given(some.binary(max_size=300))
 @example(b"GET / HTTP/1.1\r\n x\r\n\r\n")
 @example(b"\r\n\r\n\r\n")
@@ -25,7 +24,6 @@ def test_no_bytes_crash_the_parser(data: bytes) -> None:
         assert parsed[0].content_length >= 0
 
 
-@settings(deadline=None)
 @given(some.lists(some.tuples(TOKEN, VALUE), max_size=8), some.binary(max_size=20))
 def test_a_written_head_is_read_back(headers: list[tuple[str, str]], rest: bytes) -> None:
     """Repeated headers stay repeated and in order; the body is not touched."""
@@ -37,7 +35,6 @@ def test_a_written_head_is_read_back(headers: list[tuple[str, str]], rest: bytes
     assert parsed == (Head("GET", "/a?b", "HTTP/1.1", parsed_headers), len(head))
 
 
-@settings(deadline=None)
 @given(some.integers(0, 60))
 def test_an_incomplete_head_is_waited_for(cut: int) -> None:
     """The network can cut it anywhere."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from ibkr_bridge.sim import Simulator
@@ -402,7 +402,6 @@ VALUES = some.none() | some.text(max_size=8) | some.integers() | some.floats() |
 NAMES = some.sampled_from(["conid", "conidex", "orderType", "side", "quantity", "price", "auxPrice", "cOID", "tif"])
 
 
-@settings(deadline=None)
 @given(some.dictionaries(NAMES, VALUES))
 def test_no_ticket_confuses_the_reader(made: dict[str, Any]) -> None:
     """It is read, or refused with one kind of error."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -171,7 +171,6 @@ async def test_an_unreadable_file_is_set_aside_and_reported(
     assert not path.exists()
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(), JSON.map(lambda value: json.dumps(value).encode())))
 @example(b'{"127.0.0.1|/": {"a b": {"key": "a b", "value": "x", "coded_value": "x", "expires_timestamp": 1e999}}}')
 def test_no_file_prevents_the_start(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
