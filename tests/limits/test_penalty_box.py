@@ -10,7 +10,7 @@ import pytest
 from ibkr_bridge.errors import InPenaltyBox, RateLimited
 from ibkr_bridge.events import Bus, EndpointRateLimited, Event, PenaltyBoxEntered, StateUnavailable
 from ibkr_bridge.ibkr.catalogue import match
-from ibkr_bridge.limits.penalty_box import MAX_RETRY_AFTER_S, PenaltyBox
+from ibkr_bridge.limits.penalty_box import PenaltyBox
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.clocks import ManualClock
 
@@ -60,7 +60,7 @@ def test_a_429_closes_its_endpoint_for_one_period(
     assert events_seen == [EndpointRateLimited(ORDERS.path, 5.0)]
 
 
-@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 15.0), (7.0, 7.0), (1e9, MAX_RETRY_AFTER_S)])
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 15.0), (7.0, 7.0), (1e9, 3600.0)])
 def test_the_retry_after_of_ibkr_counts_up_to_a_maximum(
     load_box: LoadBox, retry_after: float | None, seconds: float
 ) -> None:
@@ -79,13 +79,65 @@ def test_a_429_on_a_second_endpoint_enters_the_penalty_box(
 
     assert isinstance(error, InPenaltyBox)
     for endpoint in (META, HISTORY, PLACE):
-        with pytest.raises(InPenaltyBox):
+        with pytest.raises(InPenaltyBox) as caught:
             penalty_box.check(endpoint)
+        assert caught.value.retry_after == pytest.approx(900.0)
     penalty_box.check(CANCEL)
+    assert error.retry_after == pytest.approx(900.0)
     assert penalty_box.box_left_s == pytest.approx(GATEWAY_TRAITS.penalty_s)
     assert [event for event in events_seen if isinstance(event, PenaltyBoxEntered)] == [PenaltyBoxEntered(900)]
     clock.advance(GATEWAY_TRAITS.penalty_s)
     penalty_box.check(PLACE)
+
+
+def test_the_penalty_box_lasts_as_long_as_ibkr_says(load_box: LoadBox, clock: ManualClock) -> None:
+    """An endpoint that was closed for longer stays closed after it, also over a restart."""
+    penalty_box = load_box()
+    penalty_box.on_429(ORDERS, None)
+
+    error = penalty_box.on_429(META, 2.0)
+    clock.advance(2.0)
+
+    assert isinstance(error, InPenaltyBox)
+    assert error.retry_after == pytest.approx(2.0)
+    for box in (penalty_box, load_box()):
+        box.check(META)
+        assert box.closed_endpoints == {ORDERS.path: pytest.approx(3.0)}
+
+
+def test_a_further_refusal_only_makes_the_penalty_longer(
+    load_box: LoadBox, clock: ManualClock, events_seen: list[Event]
+) -> None:
+    """It is reported once, and an hour is the most."""
+    penalty_box = load_box()
+    penalty_box.enter(1000.0)
+    penalty_box.enter(10.0)
+    left_s = [penalty_box.box_left_s]
+    penalty_box.enter(1e9)
+    left_s.append(penalty_box.box_left_s)
+
+    assert left_s == pytest.approx([1000.0, 3600.0])
+    assert events_seen == [PenaltyBoxEntered(1000)]
+
+
+def test_a_closed_endpoint_stays_closed_over_a_restart(load_box: LoadBox) -> None:
+    """It is saved at once: the bridge may be killed."""
+    load_box().on_429(ORDERS, None)
+
+    with pytest.raises(RateLimited):
+        load_box().check(ORDERS)
+
+
+def test_the_status_has_whole_seconds_rounded_up(load_box: LoadBox, clock: ManualClock) -> None:
+    """A program that waits so long does not come too early."""
+    penalty_box = load_box()
+    penalty_box.on_429(ORDERS, None)
+    penalty_box.enter()
+    clock.advance(0.6)
+
+    status = penalty_box.status()
+
+    assert (status.box_s, dict(status.endpoints)) == (900, {ORDERS.path: 5})
 
 
 def test_repeated_429s_of_one_endpoint_do_not_enter_the_penalty_box(load_box: LoadBox) -> None:
@@ -116,7 +168,7 @@ def test_an_invalid_file_closes_nothing_for_long(load_box: LoadBox, tmp_path: Pa
     """If the penalty still lasts, IBKR answers 429 again."""
     (tmp_path / "main.penalty.json").write_text(text)
 
-    assert load_box().box_left_s <= MAX_RETRY_AFTER_S
+    assert load_box().box_left_s <= 3600.0
 
 
 def test_a_failed_write_is_reported(tmp_path: Path, clock: ManualClock, events_seen: list[Event]) -> None:

@@ -11,12 +11,13 @@ from ibkr_bridge.events import Bus, Event, StateUnavailable
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.limits.admission_queue import Limits
-from ibkr_bridge.limits.persistent_windows import MIN_PERIOD_S, PersistentWindows
+from ibkr_bridge.limits.persistent_windows import PersistentWindows
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.clocks import ManualClock
 
 LONG_LIMIT, SHORT_LIMIT = endpoint_of("POST", "/pa/performance"), endpoint_of("GET", "/portfolio/accounts")
-PERIOD_S = LONG_LIMIT.rate_limit.period_s if LONG_LIMIT.rate_limit else 0.0
+OTHER_LONG_LIMIT, MINUTE_LIMIT = endpoint_of("POST", "/pa/summary"), endpoint_of("GET", "/sso/validate")
+PERIOD_S = 900.0  # IBKR allows both calls once in a quarter of an hour
 
 
 class RestartedLimits:
@@ -51,10 +52,73 @@ def test_a_used_up_long_limit_stays_used_up_after_a_restart(path: Path) -> None:
 
     after = RestartedLimits(path, before.clock)
     after.windows.load(after.admission)
-    assert not after.is_open
-    after.clock.advance(10.1)
+    seen = [after.is_open]
+    after.clock.advance(9.9)
+    seen.append(after.is_open)
+    after.clock.advance(0.2)
 
-    assert after.is_open
+    assert (seen, after.is_open) == ([False, False], True)
+
+
+def test_a_long_limit_that_ended_before_the_restart_is_open(path: Path) -> None:
+    """IBKR does not count the call any more."""
+    before = RestartedLimits(path)
+    before.windows.record(LONG_LIMIT)
+    before.clock.advance(PERIOD_S)
+
+    after = RestartedLimits(path, before.clock)
+    after.windows.load(after.admission)
+
+    assert (after.is_open, repr(after.windows)) == (True, "<PersistentWindows 0 rows>")
+
+
+def test_a_short_limit_in_the_file_is_ignored(path: Path) -> None:
+    """Its period may have been longer in an earlier version."""
+    limits = RestartedLimits(path)
+    path.write_text(json.dumps({SHORT_LIMIT.path: limits.clock.utc().timestamp() + 100.0}))
+
+    limits.windows.load(limits.admission)
+
+    assert limits.admission.admit_out_of_band(SHORT_LIMIT) is not None
+    assert repr(limits.windows) == "<PersistentWindows 0 rows>"
+
+
+def test_a_used_up_long_limit_survives_two_restarts(path: Path) -> None:
+    """The second run sends a call with another limit, and writes the file anew."""
+    first = RestartedLimits(path)
+    first.windows.record(LONG_LIMIT)
+    second = RestartedLimits(path, first.clock)
+    second.windows.load(second.admission)
+    second.clock.advance(PERIOD_S - 10.0)
+    second.windows.record(OTHER_LONG_LIMIT)
+
+    third = RestartedLimits(path, first.clock)
+    third.windows.load(third.admission)
+    is_open_at_once = third.is_open
+    third.clock.advance(10.1)
+
+    assert (is_open_at_once, third.is_open) == (False, True)
+
+
+def test_a_limit_of_a_minute_is_saved(path: Path) -> None:
+    """A restart takes less time."""
+    before = RestartedLimits(path)
+    before.windows.record(MINUTE_LIMIT)
+
+    after = RestartedLimits(path, before.clock)
+    after.windows.load(after.admission)
+
+    assert after.admission.admit_out_of_band(MINUTE_LIMIT) is None
+
+
+def test_a_call_of_this_run_counts_more_than_the_file(path: Path) -> None:
+    """The file is read once the upstream is known, and a call may have been sent by then."""
+    limits = RestartedLimits(path)
+    limits.windows.record(LONG_LIMIT)
+
+    limits.windows.load(limits.admission)
+
+    assert limits.is_open  # the call itself is counted in the window when it is admitted
 
 
 def test_a_short_limit_is_not_saved(path: Path) -> None:
@@ -63,7 +127,7 @@ def test_a_short_limit_is_not_saved(path: Path) -> None:
 
     limit = GATEWAY_TRAITS.limit(SHORT_LIMIT)
     assert limit is not None
-    assert limit.period_s < MIN_PERIOD_S
+    assert limit.period_s < 60.0
     assert not path.exists()
 
 

@@ -13,5 +13,6 @@ def test_a_new_call_is_counted_nowhere_and_needs_a_slot() -> None:
 
     assert (one.needs_slot, one.holds_slot, one.window_entries, one.open_entries) == (True, False, 0, 0)
     assert (one.sent_at, one.is_given_up, one.is_cleared, one.windows) == (None, False, False, None)
+    assert (one.is_displaced, one.has_reduced_share, one.overtaken) == (False, False, None)
     assert one.is_connected()
     assert one != two

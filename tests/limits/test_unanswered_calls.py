@@ -155,7 +155,9 @@ def four_lost_calls() -> UnansweredCalls:
         (9.0, 9.1, 9.5, True),
         (9.0, 9.1, 9.22, False),  # the two answers may have been read in another order
         (9.2, 9.1, 9.5, False),  # the quick one was sent first: one slot is enough for both
+        (9.1, 9.1, 9.5, False),  # which of the two came first is not known
         (4.5, 4.9, 9.5, False),  # it was served before the last try
+        (4.5, 5.0, 9.5, False),  # or at the same moment
     ],
 )
 def test_another_try_needs_two_slots_that_are_shown_to_be_free(
@@ -192,3 +194,124 @@ def test_each_further_try_needs_evidence_of_its_own() -> None:
     calls.on_prompt_answer(13.0, 13.1)
 
     assert (first, calls.may_enter(call_of(), 13.1)) == (True, False)
+
+
+def cancels(count: int) -> list[QueuedCall]:
+    """So many calls that need no slot."""
+    return [QueuedCall(HANGING, Priority.ORDERS, "app", needs_slot=False) for _ in range(count)]
+
+
+def test_six_cancels_may_wait_in_a_silent_gateway() -> None:
+    """While it answers, none is urgent. Calls of another kind do not count."""
+    calls = calls_inside(call_of(), *cancels(5))
+    seen = [calls.may_be_urgent]
+    calls.is_answering = False
+    seen.append(calls.may_be_urgent)
+    (sixth,) = cancels(1)
+
+    calls.add(sixth)
+    seen.append(calls.may_be_urgent)
+    calls.remove(sixth)
+    seen.append(calls.may_be_urgent)
+    calls.on_prompt_answer(1.0, 1.1)
+
+    assert [*seen, calls.may_be_urgent] == [False, True, False, True, False]
+
+
+def test_a_ghost_call_is_counted_once() -> None:
+    """Also if a later call was answered promptly before its deadline."""
+    ghost = call_of(at=0.0)
+    calls = calls_inside(ghost)
+    calls.on_prompt_answer(1.0, 1.1)
+
+    calls.on_given_up(ghost)
+
+    assert calls.unanswered(15.0) == [ghost]
+    assert repr(calls) == "<UnansweredCalls 1 inside, 1 of them ghost calls>"
+
+
+def test_an_answer_to_an_earlier_call_does_not_undo_what_a_later_one_showed() -> None:
+    """Answers may be read in another order than their calls were sent."""
+    first = call_of(at=1.0)
+    calls = calls_inside(first)
+    calls.on_prompt_answer(2.0, 2.1)
+    calls.on_prompt_answer(0.5, 2.2)
+
+    assert calls.unanswered(3.0) == [first]
+    assert calls.is_overtaken(1.0, 3.0)
+
+
+def test_a_call_that_was_sent_at_the_same_moment_as_the_answered_one_is_not_late() -> None:
+    """It may have been sent after it."""
+    late, ghost = call_of(at=1.0), call_of(at=1.0)
+    calls = calls_inside(late, ghost)
+    calls.on_given_up(ghost)
+
+    assert calls.on_prompt_answer(1.0, 1.1) == []
+    assert calls.unanswered(9.0) == [ghost]
+
+
+def test_the_next_late_call_is_the_first_that_has_not_waited_for_two_seconds() -> None:
+    """The queue looks again then."""
+    calls = calls_inside(call_of(at=0.0), call_of(at=0.5))
+
+    assert (calls.next_late_at(1.9), calls.next_late_at(2.0), calls.next_late_at(2.5)) == (2.0, 2.5, None)
+
+
+@pytest.mark.parametrize(
+    ("answered_at", "admitted_at", "is_cleared"), [(5.0, 2.0, True), (2.0, 2.0, True), (1.5, 2.0, False)]
+)
+def test_an_answer_says_nothing_of_calls_that_were_admitted_later(
+    answered_at: float, admitted_at: float, is_cleared: bool
+) -> None:
+    """The endpoint may have begun to hang after it."""
+    lost = [call_of(at=float(n)) for n in (0, 1, admitted_at)]
+    calls = calls_inside(*lost)
+    for each in lost:
+        calls.on_given_up(each)
+    calls.add(call_of(at=5.0))
+
+    calls.on_answer(call_of(at=answered_at), 6.0)
+
+    assert [each.is_cleared for each in lost] == [True, True, is_cleared]
+
+
+@pytest.mark.parametrize(("gap_s", "may_enter"), [(0.046875, False), (0.0625, True)])
+def test_two_answers_close_together_may_have_been_read_in_another_order(gap_s: float, may_enter: bool) -> None:
+    """Fifty milliseconds apart they show that the Gateway worked on both at once."""
+    calls = four_lost_calls()
+    slow, quick = call_of(OTHER, 9.0), call_of(OTHER, 9.1)
+    calls.add(slow)
+    calls.on_prompt_answer(9.1, 9.25)
+
+    calls.on_answer(quick, 9.25)
+    calls.on_answer(slow, 9.25 + gap_s)
+    calls.remove(slow)
+
+    assert calls.may_enter(call_of(), 10.0) is may_enter
+
+
+def test_a_call_is_overtaken_by_the_first_later_answer() -> None:
+    """A second one, a moment before its own answer, does not make the two look close together."""
+    calls = four_lost_calls()
+    slow = call_of(OTHER, 9.0)
+    calls.add(slow)
+    calls.on_prompt_answer(9.1, 9.2)
+    calls.on_prompt_answer(9.3, 9.49)
+
+    calls.on_answer(slow, 9.5)
+    calls.remove(slow)
+
+    assert calls.may_enter(call_of(), 10.0)
+
+
+def test_older_evidence_does_not_replace_newer() -> None:
+    """An answer that was overtaken long ago is read last."""
+    calls = four_lost_calls()
+    old, new = call_of(OTHER, 4.0), call_of(OTHER, 9.0)
+    old.overtaken, new.overtaken = (4.5, 4.6), (9.1, 9.2)
+
+    calls.on_answer(new, 9.5)
+    calls.on_answer(old, 9.6)
+
+    assert calls.may_enter(call_of(), 10.0)
