@@ -78,6 +78,7 @@ class JournalStore:
         self._doubtful: list[JournalEntry] = []  # their commit failed; the file may have them all the same
         self._was_attempted = False  # whether the last entries reached the file, so that it may have them
         self._withdrawn: set[str] = set()  # orders whose refusal the store has written by itself
+        self._has_failed_write = False  # whether the last write failed: a full disk can be opened and read all the same
         self.problem: str | None = None
         """Why the journal cannot be written; None while it can."""
 
@@ -116,9 +117,10 @@ class JournalStore:
         try:
             last = _insert(file, self._last, batch)
         except Exception as exc:  # whatever it is, nothing may be sent, and no other code would report it
+            self._has_failed_write = True
             raise self._on_failure(exc) from exc
         self._last, self._pending = last, []
-        self.problem = None
+        self.problem, self._has_failed_write = None, False
         if self._end_mark is not None:
             self._end_mark.write(last)
 
@@ -205,7 +207,8 @@ class JournalStore:
             except (sqlite3.Error, OSError, ValueError) as exc:
                 self._close_file()
                 raise self._on_failure(exc) from exc
-            self.problem = None
+            if not self._has_failed_write:
+                self.problem = None
         return self._file
 
     def _withdraw(self, file: sqlite3.Connection) -> None:

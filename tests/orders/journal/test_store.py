@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.events import Bus, Event, StateUnavailable
 from ibkr_bridge.orders.journal import store as module
+from ibkr_bridge.orders.journal.end_mark import read_mark
 from ibkr_bridge.orders.journal.recent_orders import RecentOrders
 from ibkr_bridge.orders.journal.store import (
     APPLICATION_ID,
@@ -105,6 +106,82 @@ def test_only_the_owner_can_read_the_files(journal: JournalStore, path: Path) ->
     path.chmod(0o644)
     journal.read_all()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_disk_that_stays_full_is_reported_once(
+    journal: JournalStore, monkeypatch: pytest.MonkeyPatch, events_seen: list[Event]
+) -> None:
+    """Every order tries again. Only an entry that is written shows that the problem is over: the file can be read."""
+    commit, problems = module.commit, list[str | None]()
+    journal.append(sent_entry(journal, "a"))
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    for is_full in (True, True, False, True):
+        monkeypatch.setattr(module, "commit", fail if is_full else commit)
+        append_or_keep(journal, sent_entry(journal, "b"))
+        journal.read_all()
+        problems.append(journal.problem)
+        assert len(events_seen) == (2 if len(problems) == 4 else 1)
+
+    assert problems == ["database or disk is full", "database or disk is full", None, "database or disk is full"]
+
+
+def test_a_journal_that_can_be_opened_again_has_no_problem(
+    journal: JournalStore, tmp_path: Path, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that was to be written is missing, whether an earlier entry once failed or not."""
+    never_written = JournalStore(tmp_path / "later" / "main.orders.db", bus, utc)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "commit", lambda _: (_ for _ in ()).throw(OSError("full")))
+        append_or_keep(journal, sent_entry(journal, "a"))
+    journal.append(sent_entry(journal, "b"))
+    journal._close_file()
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalStore, "_connect", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+        for each in (journal, never_written):
+            with pytest.raises(JournalUnavailable):
+                each.read_all()
+    before = journal.problem, never_written.problem
+    (tmp_path / "later").mkdir()
+
+    for each in (journal, never_written):
+        each.read_all()
+
+    assert before == ("gone", "gone")
+    assert (journal.problem, never_written.problem) == (None, None)
+
+
+def test_the_end_mark_follows_each_entry(journal: JournalStore, path: Path) -> None:
+    """A journal that was cut off after the last start is noticed too."""
+    numbers = []
+    for order in ("a", "b"):
+        journal.append(sent_entry(journal, order))
+        mark = read_mark(path)
+        numbers.append(mark[0] if mark is not None else 0)
+
+    assert numbers == [1, 2]
+
+
+def test_a_closed_journal_leaves_no_file_open(journal: JournalStore, path: Path) -> None:
+    """Neither the journal nor its lock nor its end mark; a profile that is built anew would leave more and more."""
+
+    def open_files() -> set[str]:
+        names = set[str]()
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):  # another one that was closed meanwhile
+                names.add(str(link.readlink()))
+        return {Path(name).name for name in names if name.startswith(str(path))}
+
+    journal.append(sent_entry(journal, "a"))
+    before = open_files()
+
+    journal.close()
+    journal.close()
+
+    assert {"main.orders.db", "main.orders.db-last"} < before
+    assert open_files() == set()
 
 
 @pytest.mark.parametrize(
