@@ -381,7 +381,6 @@ class Keeper(SessionStatus):
         if not session.has_login:
             self.accounts, self.tickle, self.login_expires = Accounts(), {}, None
             self._tickle_at = float("-inf")
-            self._login_type_is_due = False
         if (session.state, session.reason) != (previous.state, previous.reason):
             self._publish_event(previous, session)
 
