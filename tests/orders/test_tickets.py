@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.calls.order_tickets import parse_order_tickets
 from ibkr_bridge.errors import BadRequest
-from ibkr_bridge.orders.tickets import COID, MAX_TICKETS, check_tickets, with_coids
+from ibkr_bridge.orders.tickets import COID, check_tickets, with_coids
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()
@@ -107,6 +107,13 @@ def test_a_bracket_whose_parent_has_a_coid_stays_unchanged() -> None:
     assert with_coids(placement(body), "fresh", add=True).body == body
 
 
+def test_another_order_beside_a_bracket_gets_a_coid_of_its_own() -> None:
+    """The name of the bracket's parent belongs to the parent, which has it already."""
+    placed = with_coids(placement(b'[{"cOID":"P"},{"parentId":"P"},{"a":1}]'), "fresh", add=True)
+
+    assert (coids_of(placed.body), placed.names) == (["P", None, "fresh"], ("P", "fresh"))
+
+
 def test_a_child_of_an_earlier_order_gets_no_coid() -> None:
     """IBKR does not accept one on a child."""
     body = b'{"orders":[{"parentId":"earlier","a":1}]}'
@@ -149,10 +156,10 @@ def test_an_ambiguous_placement_is_refused(body: bytes) -> None:
 def test_a_placement_with_too_many_tickets_is_refused() -> None:
     """Nobody sends so many in one group; fifty are still accepted."""
     ticket = b'{"a":1}'
-    check_tickets(parse_order_tickets(b"[" + b",".join([ticket] * MAX_TICKETS) + b"]"))
+    check_tickets(parse_order_tickets(b"[" + b",".join([ticket] * 50) + b"]"))
 
     with pytest.raises(BadRequest, match="51 tickets"):
-        check_tickets(parse_order_tickets(b"[" + b",".join([ticket] * (MAX_TICKETS + 1)) + b"]"))
+        check_tickets(parse_order_tickets(b"[" + b",".join([ticket] * 51) + b"]"))
 
 
 @pytest.mark.parametrize(("length", "is_accepted"), [(64, True), (65, False)])

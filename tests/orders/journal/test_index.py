@@ -9,7 +9,7 @@ import pytest
 from ibkr_bridge.errors import BridgeError, DuplicateOrder, IdempotencyMismatch, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal import index as index_module
-from ibkr_bridge.orders.journal.index import OrderIndex
+from ibkr_bridge.orders.journal.index import NameIndex, OrderIndex
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 from tests.clocks import NOON
@@ -387,3 +387,17 @@ def test_an_order_that_became_a_row_stays_the_same_while_somebody_has_it(
 
     assert (is_restored, restored, orders.index.find(record.id)) == (True, record, record)
     assert orders.index.rows.counts.total() == 0
+
+
+def test_a_name_whose_orders_are_removed_takes_no_memory(orders: IndexSetup) -> None:
+    """A busy day has hundreds of thousands of names."""
+    names: NameIndex[str] = NameIndex()
+    one, two = orders.new_record(), orders.new_record()
+    for record in (one, two):
+        names.add("mine", record)
+
+    names.remove(["mine", "other"], one)
+    remaining = list(names.all_named("mine"))
+    names.remove(["mine"], two)
+
+    assert (remaining, names.all_named("mine"), names.latest("mine"), names._records) == ([two], [], None, {})

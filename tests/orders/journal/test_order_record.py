@@ -18,6 +18,7 @@ from ibkr_bridge.orders.journal.order_record import (
     InFlightOrder,
     OrderRecord,
     StoredResponse,
+    cut,
     digest,
     seconds_since,
 )
@@ -108,6 +109,85 @@ def test_a_reply_that_was_held_back_may_be_sent_again() -> None:
     assert (record.state, record.sent_replies, record.error) == (OrderState.QUESTION, {}, "down")
 
 
+def test_the_sending_that_counts_is_the_last_one_that_could_place_the_order() -> None:
+    """After a question that is its confirmation; only then the reconciler's time begins."""
+    sent = record_of((W.SENT, SENT))
+    confirmed = record_of((W.SENT, SENT), (W.ASKED, {"replies": ["r"]}), (W.CONFIRMED, {"reply": "r"}), (W.TAKEN, {}))
+
+    assert (sent.sent_at, confirmed.sent_at) == ("2026-06-17T16:00:00.000000+00:00", "2026-06-17T16:00:02.000000+00:00")
+
+
+@pytest.mark.parametrize(
+    ("events", "is_finished"),
+    [
+        ((W.TAKEN,), False),
+        ((W.TAKEN, W.TOLD), True),
+        ((W.TAKEN, W.LEFT), True),
+        ((W.ASKED, W.TOLD), False),
+        ((W.LOST, W.TOLD), False),
+        ((W.LOST, W.TOLD, W.MISSED), False),  # a list of IBKR may still show it
+        ((W.LOST, W.TOLD, W.FOUND), True),
+    ],
+)
+def test_an_order_is_finished_when_nothing_more_is_expected(events: tuple[OrderEvent, ...], is_finished: bool) -> None:
+    """Only then it may leave the memory."""
+    record = record_of((W.SENT, SENT), *((what, {}) for what in events))
+    assert record.is_finished is is_finished
+
+    record.in_flight = InFlightOrder("f", [])
+
+    assert not record.is_finished
+
+
+def test_what_an_entry_does_not_say_stays_as_it_was() -> None:
+    """A status and the numbers at IBKR; an error ends when IBKR accepts the order."""
+    record = record_of(
+        (W.SENT, SENT),
+        (W.ASKED, {"replies": ["r"], "order_ids": [7], "status": "Inactive"}),
+        (W.CONFIRMED, {"reply": "r"}),
+        (W.HELD_BACK, {"reply": "r", "error": "down"}),
+        (W.CONFIRMED, {"reply": "r"}),
+        (W.TAKEN, {"order_ids": []}),
+    )
+
+    assert (record.order_ids, record.ibkr_status, record.error) == (("7",), "Inactive", None)
+
+
+@pytest.mark.parametrize("what", [W.TURNED_DOWN, W.DROPPED])
+@pytest.mark.parametrize("again", [True, False, None])
+def test_a_rejected_order_may_be_sent_again_only_if_its_entry_says_so(what: OrderEvent, again: bool | None) -> None:
+    """IBKR did not process it. A plain rejection is an answer."""
+    first = [(W.SENT, SENT)] if what is W.TURNED_DOWN else [(W.SENT, SENT), (W.ASKED, {"replies": ["r"]})]
+    record = record_of(*first, (what, {"error": "no", **({} if again is None else {"again": again})}))
+
+    assert (record.may_be_sent_again, record.error) == (again is True, "no")
+
+
+def test_a_value_of_a_caller_is_kept_with_64_characters() -> None:
+    """No value of a real order is longer."""
+    assert (cut("x" * 65), cut(7)) == ("x" * 64, "7")
+
+
+def test_the_record_shows_that_a_restart_interrupted_the_order() -> None:
+    """A new order waits until its outcome is known."""
+    lost = [record_of((W.SENT, SENT), (W.LOST, {"error": "x", **more})) for more in ({"restart": True}, {})]
+
+    assert [record.interrupted_by_restart for record in lost] == [True, False]
+
+
+def test_a_no_to_a_question_is_a_reply_with_a_response() -> None:
+    """A caller that sends its no again gets the same response."""
+    record = record_of(
+        (W.SENT, SENT),
+        (W.ASKED, {"replies": ["r"], "answer": ANSWER, "own": True}),
+        (W.DECLINED, {"reply": "r", "fingerprint": "g", "error": "a no", "answer": {**ANSWER, "body": "[2]"}}),
+    )
+
+    assert (record.state, record.error) == (OrderState.NOT_PLACED, "a no")
+    assert record.sent_replies == {"r": ("g", StoredResponse(200, "application/json", "[2]"))}
+    assert record.first_response == StoredResponse(200, "application/json", "[1]")
+
+
 def test_after_a_lost_response_there_is_no_latest_response() -> None:
     """The earlier response, a question, does not show the outcome of the order."""
     record = record_of(
@@ -135,6 +215,7 @@ def test_after_a_lost_response_there_is_no_latest_response() -> None:
         ([W.TOLD, W.LEFT], False, False),
         ([W.LEFT, W.TOLD], True, True),
         ([W.FOUND, W.TOLD], True, False),
+        ([W.TOLD, W.FOUND, W.TOLD], True, True),
     ],
 )
 def test_order_unknown_counts_as_delivered_only_if_the_caller_received_it(

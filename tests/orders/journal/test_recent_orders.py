@@ -239,6 +239,21 @@ async def test_replies_and_numbers_lead_to_their_order(orders: Orders, restarts:
     assert not is_row(orders, first)
 
 
+@pytest.mark.parametrize("restarts", [0, 1])
+async def test_only_a_placed_order_is_found_by_its_number_at_ibkr(orders: Orders, restarts: int) -> None:
+    """A change of an order that was not placed has nothing to change."""
+    placed = await orders.add(orders.new_record("a"), SENT, TAKEN, TOLD)
+    refused = await orders.add(orders.new_record("b"), SENT, TURNED_DOWN, TOLD, order_ids=["88"])
+    await orders.fill()
+    for _ in range(restarts):
+        await orders.restart()
+
+    for number in ("77", "88"):
+        await orders.repository.restore_named(Names(order_ids=(number,)))
+
+    assert (is_row(orders, placed), is_row(orders, refused)) == (False, True)
+
+
 async def test_a_reset_that_is_noticed_late_changes_the_one_record(orders: Orders) -> None:
     """A connection holds the record of an order that has become a row: the caller never read its response."""
     first = await orders.add(orders.new_record("a"), SENT, TAKEN, TOLD)

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from ibkr_bridge.events import Bus, Event, ListenerFailed
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, OrderExchange
+from ibkr_bridge.orders.journal import index as index_module
+from ibkr_bridge.orders.journal import recent_orders
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
@@ -131,6 +133,39 @@ async def test_subscribers_learn_of_the_orders_of_earlier_runs(tmp_path: Path) -
     assert seen == [("a", OrderState.UNKNOWN)]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((OrderEvent.SENT, OrderEvent.TAKEN), ["left"]),
+        ((OrderEvent.SENT, OrderEvent.TAKEN, OrderEvent.TOLD), []),
+        ((OrderEvent.SENT, OrderEvent.TAKEN, OrderEvent.LEFT), []),
+        ((OrderEvent.REFUSED,), []),
+        ((OrderEvent.SENT,), ["lost", "left"]),
+        ((OrderEvent.SENT, OrderEvent.LOST, OrderEvent.TOLD), []),
+        ((OrderEvent.SENT, OrderEvent.ASKED, OrderEvent.TOLD), ["declined"]),
+    ],
+)
+async def test_a_restart_ends_what_was_running_and_nothing_else(
+    tmp_path: Path, before: tuple[OrderEvent, ...], after: list[str]
+) -> None:
+    """A caller that did not get its response has left; one that got it would otherwise order the same again in vain."""
+    first = open_repository(tmp_path / "main.orders.db")
+    record = order(first)
+    for what in before:
+        await first.append(record, what, SENT if what in (OrderEvent.SENT, OrderEvent.REFUSED) else {})
+    await first.close()
+    second = open_repository(tmp_path / "main.orders.db")
+
+    await second.load()
+
+    assert (await event_names(second))[len(before) :] == after
+    restored = second.index.find("a")
+    assert restored is not None
+    assert restored.is_delivered is (before[-1] is OrderEvent.TOLD)
+    assert restored.interrupted_by_restart is (restored.state is OrderState.UNKNOWN)
+    await second.close()
+
+
 async def test_the_open_questions_of_the_run_before_are_named_once(tmp_path: Path) -> None:
     """They are declined: nobody can reply to them any more."""
     first = open_repository(tmp_path / "main.orders.db")
@@ -144,6 +179,198 @@ async def test_the_open_questions_of_the_run_before_are_named_once(tmp_path: Pat
     await second.close()
 
     assert replies == [["r1", "r2"], []]
+
+
+async def test_new_orders_come_after_those_of_earlier_runs(tmp_path: Path) -> None:
+    """Lists show the latest first, and the latest order with a name is the one that is meant."""
+    first = open_repository(tmp_path / "main.orders.db")
+    for name in ("a", "b"):
+        record = order(first, name)
+        await first.append(record, OrderEvent.SENT, SENT)
+        await first.append(record, OrderEvent.TURNED_DOWN, {})
+    await first.close()
+    second = open_repository(tmp_path / "main.orders.db")
+    await second.load()
+
+    await second.append(order(second, "c"), OrderEvent.SENT, SENT)
+
+    assert [record.id for record in await second.newest(None, 3)] == ["c", "b", "a"]
+    await second.close()
+
+
+async def test_the_rows_of_earlier_runs_are_read_without_being_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the first order of the run does not have to wait for them."""
+    monkeypatch.setattr(recent_orders, "MAX_COMPLETE", 0)
+    first = open_repository(tmp_path / "main.orders.db")
+    record = order(first)
+    for what in (OrderEvent.SENT, OrderEvent.TAKEN, OrderEvent.TOLD):
+        await first.append(record, what, SENT if what is OrderEvent.SENT else {})
+    await first.close()
+    second = open_repository(tmp_path / "main.orders.db")
+
+    await second.load()
+    async with asyncio.timeout(5.0):
+        while not second.index.rows.counts.total():
+            await asyncio.sleep(0)
+
+    assert second.index.find("a") is None
+    await second.close()
+
+
+async def test_close_does_not_wait_for_the_rows(repository: OrderRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody needs them any more, and a journal that is closed is not read."""
+    monkeypatch.setattr(repository.journal, "read_settled", lambda _: asyncio.get_running_loop().create_future())
+    await repository.load()
+    await asyncio.sleep(0)
+    reading = repository._reading_rows
+    assert reading is not None
+    assert not reading.done()
+
+    await with_timeout(repository.close(), 1.0)
+
+    assert reading.cancelled()
+
+
+async def test_while_rows_cannot_be_read_only_what_needs_no_comparison_goes_on(
+    repository: OrderRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new order might repeat an earlier one, and so might any call with an Idempotency-Key."""
+
+    async def fail(_: object) -> object:
+        raise JournalUnavailable("the disk is gone")
+
+    monkeypatch.setattr(repository.journal, "read_settled", fail)
+    await repository.load()
+    await repository.append(order(repository), OrderEvent.SENT, SENT)
+    for operation, key in ((OrderOperation.PLACE, None), (OrderOperation.CANCEL, "k")):
+        call = OrderRecord("new", operation, idempotency_digest=key)
+        with pytest.raises(JournalUnavailable):
+            await repository.find_duplicate(call, unknown_open=False)
+    with pytest.raises(JournalUnavailable):
+        await repository.newest(None, 2)
+
+    assert await repository.find_duplicate(OrderRecord("new", OrderOperation.CANCEL), unknown_open=False) is None
+    assert [record.id for record in await repository.newest(None, 1)] == ["a"]
+
+
+async def test_a_question_that_ends_after_a_part_was_placed_leaves_the_order_unknown(
+    repository: OrderRepository,
+) -> None:
+    """The reconciler searches for that part. Without one, nothing is placed."""
+    whole, part = order(repository), order(repository, "b")
+    for record in (whole, part):
+        await repository.append(record, OrderEvent.SENT, SENT)
+    repository.append_eventually(whole, OrderEvent.ASKED, {"replies": ["r"]})
+    repository.append_eventually(part, OrderEvent.ASKED, {"replies": ["r"], "order_ids": ["7"]})
+
+    for record in (whole, part):
+        assert repository.end_question(record, OrderEvent.DECLINED, {"error": "nobody replied"})
+
+    assert (whole.state, part.state) == (OrderState.NOT_PLACED, OrderState.UNKNOWN)
+
+
+async def test_an_order_is_found_by_a_reply_as_soon_as_it_is_sent(repository: OrderRepository) -> None:
+    """The names of an order change with its entries."""
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
+    repository.append_eventually(record, OrderEvent.ASKED, {"replies": ["r"]})
+    before = repository.index.find_by_reply("r")
+
+    await repository.append(record, OrderEvent.CONFIRMED, {"reply": "r"})
+
+    assert (before, repository.index.find_by_reply("r")) == (None, record)
+
+
+async def test_entries_of_this_run_have_monotonic_marks(tmp_path: Path, bus: Bus) -> None:
+    """A jump of the wall clock must not change the age of an order."""
+    writer = JournalWriter(JournalStore(tmp_path / "x.db", bus, utc), bus)
+    seconds = [100.0]
+    repository = OrderRepository(writer, bus, utc, lambda: seconds[0])
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
+    marks = [record.created_mark, record.updated_mark]
+    seconds[0] = 105.0
+    repository.append_eventually(record, OrderEvent.LOST, {})
+
+    assert [*marks, record.created_mark, record.updated_mark] == [100.0, 100.0, 100.0, 105.0]
+    await repository.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ((OrderEvent.TAKEN,), ["order.sent", "order.placed"]),
+        ((OrderEvent.LOST, OrderEvent.FOUND), ["order.sent", "order.unknown", "order.placed"]),
+        (
+            (OrderEvent.LOST, OrderEvent.MISSED, OrderEvent.FOUND),
+            ["order.sent", "order.unknown", "order.not_placed", "order.placed_late"],
+        ),
+        ((OrderEvent.TAKEN, OrderEvent.LEFT), ["order.sent", "order.placed", "order.response_undelivered"]),
+        ((OrderEvent.TAKEN, OrderEvent.TOLD), ["order.sent", "order.placed"]),
+    ],
+)
+async def test_each_change_is_published_once(
+    tmp_path: Path, bus: Bus, events_seen: list[Event], what: tuple[OrderEvent, ...], names: list[str]
+) -> None:
+    """An order that is found after it counted as not placed is a warning of its own. A delivery is no change."""
+    repository = OrderRepository(JournalWriter(JournalStore(tmp_path / "x.db", bus, utc), bus), bus, utc)
+    changed: list[OrderState | None] = []
+    repository.subscribe(lambda record: changed.append(record.state))
+    record = order(repository)
+    await repository.append(record, OrderEvent.SENT, SENT)
+    for each in what:
+        repository.append_eventually(record, each, {})
+    await repository.close()
+
+    assert [event.event for event in events_seen] == names
+    assert len(changed) == 1 + sum(each not in (OrderEvent.TOLD, OrderEvent.LEFT) for each in what)
+
+
+async def test_the_end_of_the_bridge_is_reported_once_for_an_order(
+    tmp_path: Path, bus: Bus, events_seen: list[Event]
+) -> None:
+    """That its caller got no response follows from it."""
+    first = open_repository(tmp_path / "x.db")
+    await first.append(order(first), OrderEvent.SENT, SENT)
+    await first.close()
+    second = OrderRepository(JournalWriter(JournalStore(tmp_path / "x.db", bus, utc), bus), bus, utc)
+
+    await second.load()
+    await second.close()
+
+    assert [event.event for event in events_seen] == ["order.unknown"]
+
+
+async def test_finished_orders_leave_the_memory_unless_the_disk_fails(
+    repository: OrderRepository, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then their entries may be in memory only."""
+    monkeypatch.setattr(index_module, "MAX_FULL_RECORDS", 0)
+    monkeypatch.setattr(index_module, "SLACK", 1)
+    records = [order(repository, name) for name in ("a", "b")]
+    for record in records:
+        await repository.append(record, OrderEvent.SENT, SENT)
+        repository.append_eventually(record, OrderEvent.TAKEN, {})
+    await repository.journal.read_all()
+    disk.failure = DISK_FULL
+    repository.append_eventually(records[0], OrderEvent.LEFT, {})
+    with suppress(JournalUnavailable):
+        await repository.journal.append(sent_again(repository))
+    repository.append_eventually(records[0], OrderEvent.TOLD, {})
+    before = repository.index.find("a")
+    disk.failure = None
+    await repository.append(order(repository, "c"), OrderEvent.SENT, SENT)
+
+    repository.append_eventually(records[1], OrderEvent.TOLD, {})
+
+    assert (before, repository.index.find("a"), repository.index.find("b")) == (records[0], None, None)
+
+
+def sent_again(repository: OrderRepository) -> JournalEntry:
+    """An entry of an order that is never written."""
+    return repository.journal.new_entry("never", OrderEvent.SENT, OrderState.SENDING, SENT)
 
 
 async def test_an_order_that_the_journal_has_otherwise_stops_the_search(repository: OrderRepository) -> None:
@@ -343,6 +570,7 @@ async def test_close_waits_for_entries_that_follow_one_being_written(
 ) -> None:
     """An entry may be on disk before the event loop knows it; those that follow must still be in the file."""
     record, is_noticed, journal = order(repository), asyncio.Event(), repository.journal
+    await repository.append(order(repository, "b"), OrderEvent.SENT, SENT)  # an earlier entry is no end of this one
     write, close = journal.append, journal.close
     was_writing: list[bool] = []
 
@@ -367,7 +595,8 @@ async def test_close_waits_for_entries_that_follow_one_being_written(
 
     assert was_writing == [False]
     with closing(open_read_only(tmp_path / "main.orders.db")) as file:
-        assert [entry.what for _, entry, _ in read_rows(file)] == [OrderEvent.SENT, OrderEvent.TAKEN]
+        entries = [entry.what for _, entry, _ in read_rows(file) if entry.order_id == "a"]
+    assert entries == [OrderEvent.SENT, OrderEvent.TAKEN]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from ibkr_bridge.calls.order_tickets import OrderTickets, parse_order_tickets
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListing, read_orders, read_trades
-from ibkr_bridge.orders.reconciliation.matching import match, match_criteria
+from ibkr_bridge.orders.reconciliation.matching import has_similar, match, match_criteria
+from ibkr_bridge.orders.reconciliation.possible_duplicates import similarity
 
 
 def record(kind: OrderOperation, **criteria: Any) -> OrderRecord:
@@ -78,6 +80,8 @@ def test_a_cancel_of_all_orders_is_done_if_none_is_open() -> None:
     """The list must be complete, and only orders of the same account count."""
     assert is_done(OrderOperation.CANCEL, row(status="Cancelled"), row(acct="DU2"), order="-1") is True
     assert is_done(OrderOperation.CANCEL, row(), order="-1") is None
+    assert is_done(OrderOperation.CANCEL, row(acct=None, account="DU1"), order="-1") is None
+    assert is_done(OrderOperation.CANCEL, row(acct="DU2", account="DU2"), order="-1") is True
     assert is_done(OrderOperation.CANCEL, order="-1", is_complete=False) is None
 
 
@@ -94,10 +98,45 @@ def test_a_trade_of_an_earlier_day_belongs_to_another_order(trade_time: dict[str
     )
 
 
+@pytest.mark.parametrize(("trade_time", "is_own"), [("15:58:00", True), ("15:57:59", False)])
+@pytest.mark.parametrize("is_text", [True, False])
+def test_a_trade_may_be_two_minutes_older_than_its_order(trade_time: str, is_own: bool, is_text: bool) -> None:
+    """IBKR's clock and ours may differ by so much."""
+    placed = record(OrderOperation.PLACE, names=["mine"])
+    placed.created = "2026-06-17T16:00:00.000000+00:00"
+    time_ms = 1000 * datetime.fromisoformat(f"2026-06-17T{trade_time}+00:00").timestamp()
+    when = {"trade_time": f"20260617-{trade_time}"} if is_text else {"trade_time_r": time_ms}
+
+    assert (match(placed, OrderListing((), ({"order_ref": "mine", "order_id": 8, **when},))) is not None) is is_own
+
+
+def test_the_status_of_a_bracket_is_that_of_its_first_order() -> None:
+    """Its children wait for the parent."""
+    placed = record(OrderOperation.PLACE, names=["mine", "mine-2"])
+    rows = row(order_ref="mine"), row(order_ref="mine-2", orderId=8, status="Inactive")
+
+    match_result = match(placed, OrderListing(rows))
+
+    assert match_result is not None
+    assert (match_result.facts["status"], match_result.facts["order_ids"]) == ("Submitted", ["7", "8"])
+
+
+def test_an_order_without_known_tickets_may_be_any() -> None:
+    """Nothing shows that it is not there. Of known tickets, only an alike row can be the order."""
+    unknown, known = record(OrderOperation.PLACE), record(OrderOperation.PLACE)
+    known.match_criteria = similarity([{"conid": 8, "side": "BUY"}])
+
+    assert has_similar(unknown, OrderListing())
+    assert not has_similar(known, OrderListing())
+    assert not has_similar(known, OrderListing((row(conid=9, side="BUY"),)))
+    assert has_similar(known, OrderListing((row(conid=8, side="BUY"),)))
+
+
 def test_an_answered_notice_is_recognised_by_an_active_order() -> None:
     """An inactive order still waits for the answer."""
     assert is_done(OrderOperation.ANSWER, row(), order="7") is True
-    assert is_done(OrderOperation.ANSWER, row(status="Inactive"), order="7") is None
+    for status in ("Inactive", "WarnState", ""):
+        assert is_done(OrderOperation.ANSWER, row(status=status), order="7") is None
 
 
 def test_the_match_criteria_are_recorded_when_a_call_is_sent() -> None:

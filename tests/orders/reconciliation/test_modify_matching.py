@@ -9,7 +9,12 @@ import pytest
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.reconciliation.ibkr_rows import MatchResult, OrderListing
-from ibkr_bridge.orders.reconciliation.modify_matching import match_pending, matches_finally, visible_order_type
+from ibkr_bridge.orders.reconciliation.modify_matching import (
+    figures_of_ticket,
+    match_pending,
+    matches_finally,
+    visible_order_type,
+)
 
 
 def record(**criteria: Any) -> OrderRecord:
@@ -70,6 +75,28 @@ def test_an_order_with_the_wanted_figures_counts_as_changed() -> None:
     assert final_verdict(row(price="188")) is False
     assert final_verdict(row(status="Filled")) is True
     assert final_verdict(row(orderId=8)) is None
+
+
+def test_a_figure_may_be_listed_with_commas() -> None:
+    """IBKR writes large numbers so."""
+    assert final_verdict(row(price="1,187.50"), figures={"price": "1187.5"}) is True
+
+
+def test_a_member_without_a_value_is_no_figure() -> None:
+    """The list would never show it."""
+    assert figures_of_ticket({"auxPrice": "", "price": None, "quantity": 0, "tif": "GTC", "conid": 8}) == {
+        "quantity": "0",
+        "tif": "GTC",
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed", "is_same"),
+    [("day", "DAY", True), ("DAY", "GTC", False), ("GTC", "DAY", False), ("GTC", None, False)],
+)
+def test_a_figure_that_is_a_word_must_be_the_same_word(wanted: str, listed: str | None, is_same: bool) -> None:
+    """In capitals or not."""
+    assert final_verdict(row(timeInForce=listed), figures={"tif": wanted}) is is_same
 
 
 @pytest.mark.parametrize(
