@@ -257,11 +257,15 @@ async def test_a_short_wait_ends_with_the_call_that_was_never_sent(arrival: asyn
         await short_wait
 
 
-async def test_without_an_estimate_a_caller_may_come_again_after_a_second(arrival: asyncio.Future[Response]) -> None:
+@pytest.mark.parametrize("estimate_s", [None, 0.4, 1.0])
+async def test_without_an_estimate_a_caller_may_come_again_after_a_second(
+    arrival: asyncio.Future[Response], estimate_s: float | None
+) -> None:
     """Also if the estimate has passed."""
     single_flight = SingleFlight(clock := ManualClock())
     shared_call = single_flight.start("key", first_generation, 5.0, fetch_from(arrival))
-    shared_call.on_estimate(1.0)
+    if estimate_s is not None:
+        shared_call.on_estimate(estimate_s)
     short_wait = asyncio.create_task(single_flight.join(shared_call, is_connected, 1.0))
     await clock.wait_for_sleepers(1)
 

@@ -155,9 +155,9 @@ async def test_the_accounts_of_the_portfolio_are_masked_too(watch: Watch) -> Non
 
 
 async def test_an_incomplete_list_of_accounts_is_not_read(watch: Watch) -> None:
-    """A failure names no accounts, and a streamed body is not complete."""
+    """Only a 200 has the list, and a streamed body is not complete."""
     watched, body = await watch(), b'[{"id":"QX4711ZA"}]'
-    for response in (Response(500, {}, body), Response(200, {}, body, FakeBodyStream())):
+    for response in (Response(100, {}, body), Response(500, {}, body), Response(200, {}, body, FakeBodyStream())):
         watched.keeper.observe(context_for("GET", "/portfolio/subaccounts"), response)
 
     assert watched.redactor.redact("QX4711ZA") == "QX4711ZA"

@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.events import Bus, Event, SessionOpening
-from ibkr_bridge.session.opener import SessionOpener
+from ibkr_bridge.session.opener import OpeningReport, SessionOpener
 from ibkr_bridge.session.session_api import GatewaySessionApi, OpeningResponse
 from tests.clocks import ManualClock
 
@@ -41,7 +41,12 @@ class Opener(SessionOpener):
         bus = Bus()
         bus.subscribe(self.events_seen.append)
         compete = options.get("compete", Compete.RECLAIM)
-        super().__init__(self.api, compete, self.clock, bus, lambda: False, lambda text: text.replace("DU1", "DU*"))
+        self.is_in_maintenance = False
+        super().__init__(
+            *(self.api, compete, self.clock, bus),
+            lambda: self.is_in_maintenance,
+            lambda text: text.replace("DU1", "DU*"),
+        )
 
 
 async def test_requests_are_spaced() -> None:
@@ -64,7 +69,31 @@ async def test_no_request_is_sent_while_the_last_one_is_unanswered() -> None:
     await opener.reclaim()
 
     assert not opener.api.requests
-    assert opener.report_of(0).reason == "IBKR has not answered the last request yet"
+    assert opener.report_of(0) == OpeningReport(requested=False, reason="IBKR has not answered the last request yet")
+
+
+async def test_requests_are_a_minute_apart_during_maintenance() -> None:
+    """More attempts do not help then."""
+    opener = Opener()
+    await opener.open()
+
+    opener.is_in_maintenance = True
+
+    assert opener.wait_s == 60.0
+
+
+async def test_the_session_is_not_requested_for_five_seconds_after_a_login() -> None:
+    """The Gateway opens it itself."""
+    opener = Opener()
+    await opener.grant_grace()
+
+    for _ in range(5):
+        await opener.open()
+        opener.clock.advance(1.0)
+    early = list(opener.api.requests)
+    await opener.open()
+
+    assert (early, opener.api.requests) == ([], [True])
 
 
 async def test_a_session_that_is_left_to_the_other_program_is_not_reclaimed() -> None:
@@ -120,6 +149,7 @@ async def test_ibkrs_words_are_kept_without_secrets_until_the_session_opens() ->
     opener.record_success()
 
     assert isinstance(event, SessionOpening)
+    assert (event.compete, event.attempt, event.next_try_s) == (True, 1, 1.0)
     assert (event.status, event.ibkr_message, kept, opener.message) == (
         500,
         "DU* awaits approval",
@@ -137,6 +167,7 @@ async def test_the_report_of_a_request_has_its_outcome(status: int, reason: str)
 
     report = opener.report_of(0)
     assert (report.requested, report.reason) == (True, reason)
+    assert (opener.request_count, opener.requested_at) == (1, opener.clock.now())
 
 
 async def test_a_request_that_is_unanswered_is_not_reported_with_the_response_to_the_one_before() -> None:
@@ -165,3 +196,10 @@ async def test_the_report_without_a_request_says_when_the_next_one_may_go() -> N
     report = opener.report_of(opener.request_count)
 
     assert (report.requested, report.reason) == (False, "requested too often; the next time is in 1 s")
+
+
+async def test_the_report_without_a_request_says_that_none_was_needed() -> None:
+    """One may be sent, but the state of the session did not call for it."""
+    report = Opener().report_of(0)
+
+    assert (report.requested, report.reason) == (False, "another request would change nothing now")

@@ -6,15 +6,18 @@ import asyncio
 
 import pytest
 
-from ibkr_bridge.config.settings import Compete
+from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.ibkr.endpoint import Layer
-from ibkr_bridge.session import session_status
+from ibkr_bridge.session import maintenance, session_status
 from ibkr_bridge.session.session_api import GATEWAY_HINTS
-from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, MAX_WAITERS
 from ibkr_bridge.session.state_machine import Observation, SessionState
+from tests.clocks import NOON
 from tests.harness import with_timeout
 from tests.session.statuses import KnownStatus
+
+MAX_AGE_S = 5.0  # a status that is older is checked again before it is returned
+MAX_WAITERS = 64  # callers that wait for one check
 
 
 async def run_pending_tasks() -> None:
@@ -46,12 +49,57 @@ def test_the_hint_about_a_competing_session_follows_the_policy() -> None:
 def test_a_keeper_that_is_late_is_reported_as_a_problem() -> None:
     """The longest round takes 21 s, so after 25 s the loop of the keeper is stuck."""
     status = KnownStatus()
-    status.clock.advance(MAX_OVERDUE_S)
+    status.clock.advance(25.0)
     assert status.problem() is None
 
     status.clock.advance(1.0)
 
     assert status.problem() == "the keeper is 26 s late"
+
+
+def test_a_check_that_is_not_due_yet_is_not_late() -> None:
+    """The seconds count from the moment at which it is due."""
+    status = KnownStatus()
+    status.next_check_at = status.clock.now() + 10.0
+    before = status.overdue_s
+
+    status.clock.advance(13.0)
+
+    assert (before, status.overdue_s) == (0.0, 3.0)
+
+
+def test_the_summary_says_what_a_person_should_do_unless_the_session_is_open() -> None:
+    """It stands in one line of the status."""
+    ready, signed_out = KnownStatus(), KnownStatus(SessionState.SIGNED_OUT)
+
+    assert ready.summary == "ready: the brokerage session is open"
+    assert signed_out.summary == f"signed_out: {GATEWAY_HINTS.by_observation[Observation.NO_LOGIN]}"
+
+
+def test_the_hint_may_be_about_another_session_than_the_known_one() -> None:
+    """A ready session that could not be checked is returned as silent, with the hint of a silent one."""
+    status, silent = KnownStatus(), KnownStatus(SessionState.SILENT).session
+
+    assert status.hint(silent) == GATEWAY_HINTS.by_observation[Observation.TIMEOUT]
+    assert status.hint() == GATEWAY_HINTS.by_observation[Observation.SESSION]
+    assert KnownStatus(SessionState.STARTING).hint() == "wait a moment"
+
+
+def test_the_next_reset_is_that_of_the_region() -> None:
+    """The settings name the region."""
+    assert KnownStatus().next_reset == maintenance.next_reset(NOON, Region.AMERICA)
+
+
+def test_what_calls_show_of_the_session_is_passed_on() -> None:
+    """A call that works again shows that the refusals before it mean nothing."""
+    status = KnownStatus()
+    status.report_call(is_refused=True, message="not authenticated")
+    refused = status.refused_calls.has_refusals, status.refused_calls.message
+
+    status.report_call(is_refused=False)
+
+    assert refused == (True, "not authenticated")
+    assert (status.refused_calls.has_refusals, status.refused_calls.message) == (False, "")
 
 
 def test_the_session_id_comes_from_the_last_tickle() -> None:
@@ -106,6 +154,35 @@ async def test_a_status_that_was_never_checked_is_not_fresh() -> None:
     status.set_state(SessionState.READY)
 
     assert (await with_timeout(task)).state is SessionState.READY
+
+
+async def test_a_status_that_was_never_checked_is_older_than_any_age() -> None:
+    """The clock of a machine that has just been switched on begins near zero."""
+    status = KnownStatus(SessionState.STARTING)
+    task = asyncio.create_task(status.current(max_age=1e6))
+    await run_pending_tasks()
+
+    assert status.has_check_request
+    task.cancel()
+
+
+async def test_a_caller_waits_three_seconds_for_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it gets what is known."""
+    timeouts, real_timeout = list[float | None](), asyncio.timeout
+
+    def short_timeout(seconds: float | None) -> asyncio.Timeout:
+        timeouts.append(seconds)
+        return real_timeout(0.01)
+
+    monkeypatch.setattr(asyncio, "timeout", short_timeout)
+    status = KnownStatus()
+    status.clock.advance(MAX_AGE_S + 1.0)
+
+    await status.current()
+    await status.check_now()
+    await status.wait_until_tickled()
+
+    assert timeouts == [3.0] * 3
 
 
 async def test_a_silent_gateway_is_checked_again_for_a_caller() -> None:
@@ -163,6 +240,18 @@ async def test_the_number_of_callers_that_wait_for_a_check_is_limited() -> None:
     await asyncio.gather(*waiting)
 
 
+async def test_callers_that_have_their_status_make_room_for_others() -> None:
+    """Whether the check ended in time or not: the limit is for those that wait at the same time."""
+    status = KnownStatus(SessionState.OPENING)
+    for _ in range(2):
+        status.clock.advance(MAX_AGE_S + 1.0)
+        waiting = [asyncio.create_task(status.current()) for _ in range(MAX_WAITERS)]
+        await run_pending_tasks()
+        assert not any(task.done() for task in waiting)
+        status.end_round()
+        await asyncio.gather(*waiting)
+
+
 async def test_a_check_that_began_earlier_is_not_enough() -> None:
     """It may have been sent before the change because of which the caller wants a check."""
     status = KnownStatus()
@@ -175,7 +264,19 @@ async def test_a_check_that_began_earlier_is_not_enough() -> None:
     assert not task.done()
     status.end_round()
 
-    assert (await with_timeout(task)).state is SessionState.READY
+    assert (await with_timeout(task, 1.0)).state is SessionState.READY
+
+
+async def test_a_check_that_begins_now_is_enough() -> None:
+    """No check runs, so the next one begins after the caller's request."""
+    status = KnownStatus()
+    task = asyncio.create_task(status.check_now())
+    await run_pending_tasks()
+    assert (status.has_check_request, task.done()) == (True, False)
+
+    status.end_round()
+
+    assert (await with_timeout(task, 1.0)).state is SessionState.READY
 
 
 async def test_the_wait_for_a_check_ends_with_a_timeout() -> None:
@@ -199,6 +300,21 @@ async def test_waiting_for_a_layer_ends_when_it_is_up() -> None:
     assert await with_timeout(task) is True
 
 
+async def test_waiting_for_a_layer_ends_after_a_check_if_the_caller_leaves() -> None:
+    """Its order is not sent any more, so nobody needs the layer."""
+    status, is_leaving = KnownStatus(SessionState.SIGNED_OUT), [False]
+    task = asyncio.create_task(status.wait_until_up(Layer.LOGIN, 5.0, lambda: is_leaving[0]))
+    await run_pending_tasks()
+    status.end_round()
+    await run_pending_tasks()
+    assert not task.done()
+
+    is_leaving[0] = True
+    status.end_round()
+
+    assert await with_timeout(task, 1.0) is False
+
+
 async def test_waiting_for_a_layer_ends_with_a_timeout() -> None:
     """The result says that the layer is not up."""
     assert await with_timeout(KnownStatus(SessionState.OPENING).wait_until_up(Layer.BROKERAGE, 0.01)) is False
@@ -208,6 +324,7 @@ async def test_waiting_for_a_layer_ends_with_a_timeout() -> None:
 async def test_waiting_for_a_tickle_ends_if_it_was_answered_or_will_not_be(reason: str) -> None:
     """A caller must not wait for a response that cannot come."""
     status = KnownStatus()
+    status._tickle_failures = 1  # the next one may be answered
     task = asyncio.create_task(status.wait_until_tickled())
     await run_pending_tasks()
     assert not task.done()
@@ -220,14 +337,18 @@ async def test_waiting_for_a_tickle_ends_if_it_was_answered_or_will_not_be(reaso
         status.set_state(SessionState.SIGNED_OUT)
     status.end_round()
 
-    await with_timeout(task)
+    await with_timeout(task, 1.0)
 
 
 def test_a_requested_check_wakes_the_keeper() -> None:
     """If the preflight was requested too, a later request without it must not cancel that."""
     status = KnownStatus()
 
+    before = status._is_check_requested
+    status.request_check()
+    first = status._is_check_requested, status._prepare_again
     status.request_check(prepare=True)
     status.request_check()
 
+    assert (before, first) == (False, (True, False))
     assert (status.has_check_request, status._prepare_again) == (True, True)
