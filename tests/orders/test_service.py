@@ -25,7 +25,7 @@ from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
-from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, MAX_LIST_BYTES, RECENT_S, OrderDependencies, OrderService
+from ibkr_bridge.orders.service import OrderDependencies, OrderService, row_of_record
 from tests.body_stream import FakeBodyStream
 from tests.calls.stage_setup import context_for
 from tests.clocks import ManualClock
@@ -108,6 +108,7 @@ async def test_an_order_passes_the_stages_with_its_entry_and_deadline(setup: Ser
     assert (response.body, part.endpoint.operation, part.key_label) == (ACCEPTED, OrderOperation.PLACE, "one")
     assert (part.deadline is not None, part.before_first_byte is not None) == (True, True)
     assert (request.context.is_sent, request.record is not None) == (True, True)
+    assert request.context.execute == setup.pipeline  # what IBKR wants first is sent through the same stages
 
 
 async def test_a_rule_refuses_before_a_stage_is_entered(setup: ServiceSetup) -> None:
@@ -197,13 +198,15 @@ async def test_the_search_fetches_new_lists_without_the_cache(setup: ServiceSetu
         "/v1/api/iserver/account/orders?accountId=DU1",
         "/v1/api/iserver/account/trades?days=2",
     ]
-    assert {(context.max_age_s, context.key_label) for context in setup.contexts} == {(0.0, BRIDGE_KEY_LABEL)}
+    seen = {(context.max_age_s, context.key_label, context.wait_s) for context in setup.contexts}
+    assert seen == {(0.0, "bridge", 12.0)}  # IBKR allows the list once in 5 s, and callers request it too
 
 
 @pytest.mark.parametrize("failure", ["down", "error", "orders", "trades"])
-async def test_lists_that_cannot_be_fetched_are_none(setup: ServiceSetup, failure: str) -> None:
+@pytest.mark.parametrize("status", [503, 100])
+async def test_lists_that_cannot_be_fetched_are_none(setup: ServiceSetup, failure: str, status: int) -> None:
     """An empty list would mean that no order exists: trades answered with 503 are not "no trades"."""
-    refused = ibkr_response(b"[]", 503)
+    refused = ibkr_response(b"[]", status)
     setup.plan = {
         "orders": [LISTS[0], refused, LISTS[2]],
         "trades": [LISTS[0], LISTS[1], refused],
@@ -241,7 +244,7 @@ async def test_a_list_that_is_too_long_to_be_read_whole_is_none(setup: ServiceSe
     for position in (1, 2):
         body_stream = FakeBodyStream()
         setup.plan = list(LISTS)
-        setup.plan[position] = replace(LISTS[position], body=b" " * (MAX_LIST_BYTES + 1), body_stream=body_stream)
+        setup.plan[position] = replace(LISTS[position], body=b" " * (64 * 1024 * 1024 + 1), body_stream=body_stream)
 
         assert await setup.fetch("DU1") is None
         assert body_stream.close_count == 1
@@ -299,7 +302,7 @@ async def test_the_loop_declines_a_question_after_sixty_seconds(setup: ServiceSe
     assert (alarm_s, calls_before) == (60.0, 1)
     decline = setup.contexts[1]
     assert (decline.call.target, decline.call.body) == ("/v1/api/iserver/reply/r1", b'{"confirmed":false}')
-    assert (decline.key_label, decline.wait_s, decline.facts.operation) == (BRIDGE_KEY_LABEL, 1.0, None)
+    assert (decline.key_label, decline.wait_s, decline.facts.operation) == ("bridge", 1.0, None)
     assert setup.service.status().question is None
 
 
@@ -368,13 +371,14 @@ async def test_a_part_that_was_not_sent_does_not_count_as_sent(setup: ServiceSet
         ("/iserver/account/trades", ibkr_response(b'[{"order_id":9,"order_ref":"mine"}]'), OrderState.PLACED),
         ("/iserver/accounts", ibkr_response(b'{"orders":[{"orderId":9,"order_ref":"mine"}]}'), OrderState.UNKNOWN),
         ("/iserver/account/trades", ibkr_response(b'[{"order_id":9,"order_ref":"mine"}]', 500), OrderState.UNKNOWN),
+        ("/iserver/account/trades", ibkr_response(b'[{"order_id":9,"order_ref":"mine"}]', 100), OrderState.UNKNOWN),
         (
             "/iserver/account/trades",
             replace(ibkr_response(b'[{"order_id":9,"order_ref":"mine"}]'), body_stream=FakeBodyStream()),
             OrderState.UNKNOWN,
         ),
     ],
-    ids=["orders", "trades", "another call", "another status", "a part of a list"],
+    ids=["orders", "trades", "another call", "another status", "a lower status", "a part of a list"],
 )
 async def test_a_callers_list_counts_if_it_is_one(
     setup: ServiceSetup, path: str, response: Response, state: OrderState
@@ -431,21 +435,34 @@ async def test_the_loop_sleeps_an_hour_and_wakes_for_a_change(setup: ServiceSetu
 
 async def test_the_rules_are_asked_whether_anybody_still_waits(setup: ServiceSetup) -> None:
     """A caller that repeats its order waits as well, so the first may leave."""
-    contexts: list[CallContext] = []
+    contexts, are_wanted, has_left = list[CallContext](), list[bool](), [False]
 
     async def with_order_value(context: CallContext, _: str | None) -> object:
         contexts.append(context)
+        in_flight = request.record.in_flight if request.record is not None else None
+        assert in_flight is not None
+        has_left[0] = True
+        are_wanted.append(context.is_connected())
+        in_flight.waiters.append(lambda: True)  # another caller repeats the order
+        are_wanted.append(context.is_connected())
         return context.facts
 
     setup.service.dependencies.guard.with_order_value = with_order_value  # type: ignore[method-assign,assignment]
     request = setup.request()
+    request.context.is_connected = lambda: not has_left[0]
 
     await setup.service.submit(request)
 
-    assert request.record is not None
-    assert len(contexts) == 1
+    assert (len(contexts), are_wanted) == (1, [False, True])
     assert contexts[0].facts is request.facts
-    assert contexts[0].is_connected()
+
+
+async def test_a_rule_is_applied_to_an_order_that_cannot_be_read(setup: ServiceSetup) -> None:
+    """There is no record of it yet, and a pause is the better answer."""
+    setup.is_paused = True
+
+    with pytest.raises(TradingPaused):
+        await setup.service.submit(setup.request(b"[]"))
 
 
 async def test_the_orders_that_were_just_placed_are_shown_before_ibkr_lists_them(setup: ServiceSetup) -> None:
@@ -454,8 +471,9 @@ async def test_the_orders_that_were_just_placed_are_shown_before_ibkr_lists_them
     setup.plan = [ibkr_response(b'{"error":"no"}')]
     await setup.service.submit(setup.request(TICKET_WITH_COID.replace(b"mine", b"other")))
 
+    setup.clock.advance(59.9)
     rows = setup.service.recent_rows()
-    setup.clock.advance(RECENT_S + 0.1)
+    setup.clock.advance(0.2)
 
     placed = {"orderId": 77, "acct": "DU1", "account": "DU1", "order_ref": "mine", "status": "Submitted"}
     assert rows == [{**placed, "conid": 8, "side": "BUY"}]
@@ -480,3 +498,11 @@ async def test_of_several_orders_of_one_placement_it_is_not_known_which_ticket_i
 
     assert [(row["orderId"], row["account"]) for row in rows] == [(77, "DU1"), ("x8", "DU1")]
     assert not any({"conid", "side"} & row.keys() for row in rows)
+
+
+@pytest.mark.parametrize(("coids", "order_ref"), [((), None), (("a",), "a"), (("a", "b"), None)])
+def test_a_row_has_the_coid_of_its_order_if_there_is_one(coids: tuple[str, ...], order_ref: str | None) -> None:
+    """Of several it is not known which one is the order's."""
+    record = OrderRecord("o", OrderOperation.PLACE, "DU1", coids=coids, order_ids=("77",))
+
+    assert row_of_record(record, "77").get("order_ref") == order_ref
