@@ -245,9 +245,9 @@ async def test_callers_that_have_their_status_make_room_for_others() -> None:
     status = KnownStatus(SessionState.OPENING)
     for _ in range(2):
         status.clock.advance(MAX_AGE_S + 1.0)
-        waiting = [asyncio.create_task(status.current()) for _ in range(MAX_WAITERS)]
+        waiting = [asyncio.create_task(status.current()) for _ in range(MAX_WAITERS + 1)]
         await run_pending_tasks()
-        assert not any(task.done() for task in waiting)
+        assert [task.done() for task in waiting] == [False] * MAX_WAITERS + [True]
         status.end_round()
         await asyncio.gather(*waiting)
 
@@ -324,7 +324,7 @@ async def test_waiting_for_a_layer_ends_with_a_timeout() -> None:
 async def test_waiting_for_a_tickle_ends_if_it_was_answered_or_will_not_be(reason: str) -> None:
     """A caller must not wait for a response that cannot come."""
     status = KnownStatus()
-    status._tickle_failures = 1  # the next one may be answered
+    status._tickle_failures += 1  # the next one may be answered
     task = asyncio.create_task(status.wait_until_tickled())
     await run_pending_tasks()
     assert not task.done()
@@ -332,7 +332,7 @@ async def test_waiting_for_a_tickle_ends_if_it_was_answered_or_will_not_be(reaso
     if reason == "a tickle was answered":
         status.tickle = {"session": "abc"}
     elif reason == "a second tickle failed":
-        status._tickle_failures = 2
+        status._tickle_failures += 1
     else:
         status.set_state(SessionState.SIGNED_OUT)
     status.end_round()
