@@ -7,7 +7,7 @@ import pytest
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.errors import InPenaltyBox, RateLimited, TemporarilyUnavailable
 from ibkr_bridge.events import Bus
-from ibkr_bridge.limits.penalty_box import DEFAULT_CLOSED_S, PenaltyBox
+from ibkr_bridge.limits.penalty_box import PenaltyBox
 from ibkr_bridge.limits.penalty_gate import PenaltyGate
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
 from tests.body_stream import FakeBodyStream
@@ -42,10 +42,10 @@ async def test_a_call_passes_while_its_endpoint_is_open() -> None:
     ("retry_after", "seconds"),
     [
         ("7", 7.0),
-        ("", DEFAULT_CLOSED_S),
-        ("soon", DEFAULT_CLOSED_S),
-        ("-7", DEFAULT_CLOSED_S),
-        ("\u0667", DEFAULT_CLOSED_S),
+        ("", 15.0),
+        ("soon", 15.0),
+        ("-7", 15.0),
+        ("\u0667", 15.0),
     ],
 )
 async def test_a_429_closes_its_endpoint_for_the_retry_after(retry_after: str, seconds: float) -> None:

@@ -353,6 +353,16 @@ async def test_an_order_has_its_callers_time_and_two_seconds(setup: ServiceSetup
     assert began + 7.0 <= deadline <= time.monotonic() + 7.0
 
 
+async def test_the_time_before_the_first_call_counts_as_waiting(setup: ServiceSetup) -> None:
+    """The order waited for the lock and for the journal; the log line of the request shows it."""
+    request = setup.request()
+    request.started_at -= 5.0
+
+    await setup.service.submit(request)
+
+    assert 5.0 <= request.context.timing.waited_s < 60.0
+
+
 async def test_a_part_that_was_not_sent_does_not_count_as_sent(setup: ServiceSetup) -> None:
     """The caller is told that nothing was sent, and it must be true."""
     request = setup.request()

@@ -20,11 +20,10 @@ from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import AccountNotSelected, PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import session_api, session_status
-from ibkr_bridge.session.backoff import GRACE_S, MAX_FAILED_PER_HOUR, MAX_RECLAIMS_PER_HOUR
-from ibkr_bridge.session.keeper import LOGIN_TYPE_INTERVAL_S, MIN_INTERVAL_S, OPEN_ALREADY, RATE_LIMITED_INTERVAL_S
+from ibkr_bridge.session.keeper import OPEN_ALREADY
 from ibkr_bridge.session.opener import OpeningReport
 from ibkr_bridge.session.preflight import Accounts
-from ibkr_bridge.session.session_status import MAX_AGE_S, MAX_OVERDUE_S, TrafficView
+from ibkr_bridge.session.session_status import TrafficView
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.body_stream import FakeBodyStream
@@ -35,6 +34,9 @@ from tests.session.watched_keeper import ACCOUNTS, INIT, STATUS, WATCH_INTERVAL_
 Watch = Callable[..., Awaitable[WatchedKeeper]]
 NEVER = 1e9  # seconds; a Gateway that does not tickle by itself does not log itself out
 HOUR = 3600.0
+# What the documents say of the keeper; a module whose figure is changed must fail here.
+LOGIN_TYPE_INTERVAL_S, RATE_LIMITED_INTERVAL_S, MIN_INTERVAL_S, MAX_AGE_S, MAX_OVERDUE_S = 61.0, 60.0, 0.25, 5.0, 25.0
+GRACE_S, MAX_FAILED_PER_HOUR, MAX_RECLAIMS_PER_HOUR = 5.0, 20, 3
 VALIDATE, SELECT = "/sso/validate", "/iserver/account"
 
 
