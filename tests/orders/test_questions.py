@@ -19,6 +19,7 @@ from ibkr_bridge.errors import (
     SessionUnavailable,
 )
 from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal import index as index_module
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import build_reply_call, is_declining
@@ -112,6 +113,21 @@ async def test_a_repeated_reply_gets_the_same_response(setup: SubmitterSetup) ->
     with pytest.raises(ReplyNotFound):
         await setup.reply("r1", confirmed=False)
 
+    assert len(setup.ibkr.calls) == 2
+
+
+async def test_a_repeated_reply_of_an_order_that_left_the_memory_gets_the_same_response(
+    setup: SubmitterSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal has it."""
+    monkeypatch.setattr(index_module, "MAX_FULL_RECORDS", 0)
+    monkeypatch.setattr(index_module, "SLACK", 1)
+    record = await submit_with_question(setup)
+    first = await setup.reply("r1", confirmed=True)
+    setup.submitter.on_delivery(record, arrived=True)
+    assert setup.submitter.repository.index.find(record.id) is None
+
+    assert (await setup.reply("r1", confirmed=True)).body == first.body
     assert len(setup.ibkr.calls) == 2
 
 

@@ -205,7 +205,6 @@ class JournalStore:
                 self._pending = [entry for entry in self._pending if not _is_written(self._file, entry)]
                 self._withdraw(self._file)
             except (sqlite3.Error, OSError, ValueError) as exc:
-                self._close_file()
                 raise self._on_failure(exc) from exc
             if not self._has_failed_write:
                 self.problem = None

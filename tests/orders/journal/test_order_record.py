@@ -307,6 +307,11 @@ def test_a_digest_depends_on_where_its_parts_end() -> None:
     assert digest(b"a") == digest(b"a") != digest(b"a", b"")
 
 
+def test_the_form_of_a_digest_does_not_change() -> None:
+    """A later version of the bridge compares it with those in the journal."""
+    assert digest(b"a", b"bc") == "3fafa1cf2f19a7c1129beb20cf0983f73a489a221fc0dd2f16d1be292d089205"
+
+
 def test_an_entry_of_this_run_has_a_mark_and_one_of_an_earlier_run_none() -> None:
     """The mark is the monotonic time beside the journal's."""
     record = OrderRecord("a", OrderOperation.PLACE)
