@@ -44,7 +44,7 @@ demo: $(RUN)
 	@$(BIN)/python bridge.py demo $(ARGS)
 
 # A test mostly waits, so several share a core. Their order is random.
-PARALLEL := -n 6 --dist worksteal
+PARALLEL := -n 5 --dist worksteal
 
 # The tests start hundreds of processes, and where Python may not keep bytecode each compiles every module again.
 test test-slow test-system test-gateway: export PYTHONDONTWRITEBYTECODE =

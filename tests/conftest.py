@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -16,6 +17,13 @@ from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.disk import Disk
 from tests.harness import Harness, settings_for
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the nine thousand tests: it would visit them again and again."""
+    gc.collect()
+    gc.freeze()
+
 
 collect_ignore = ["system"]  # boots a machine, as root: `make test-system`
 OpenHarness = Callable[..., Awaitable[Harness]]

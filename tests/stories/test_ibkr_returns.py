@@ -90,6 +90,7 @@ async def test_service_is_back_with_ibkr(sim: MarketStage, tmp_path: Path, outag
     assert [reply.status for reply in (*reads, order, cancel)] == [200] * 6
 
 
+@pytest.mark.slow
 async def test_a_short_outage_ends_for_callers_before_the_calls_it_lost_time_out(
     sim: MarketStage, tmp_path: Path
 ) -> None:
@@ -118,6 +119,7 @@ async def test_a_short_outage_ends_for_callers_before_the_calls_it_lost_time_out
     assert still_lost == lost
 
 
+@pytest.mark.slow
 async def test_an_endpoint_that_hangs_stops_neither_orders_nor_other_reads(sim: MarketStage, tmp_path: Path) -> None:
     """Its calls really hold slots. Were one more of them let in for each answer to others, all five would be held."""
     async with Harness(settings_for(sim.url, tmp_path, IBKR_GATEWAY_TIMEOUT="2")) as harness:
