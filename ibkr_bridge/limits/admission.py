@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import Busy, GatewayProtocolError, RateLimited
@@ -174,6 +175,7 @@ class AdmissionController:
         Raises:
             RateLimited: IBKR's limits make the wait longer; `retry_after` gives the seconds.
             Busy: too many calls wait already, or no slot became free in time.
+            CallerGone: it was dropped after its callers had disconnected.
         """
         queued_call = QueuedCall(endpoint, priority, key_label, is_connected, has_reduced_share, needs_slot)
         if not self._queue.try_admit(queued_call, self._clock.now()):
@@ -196,12 +198,21 @@ class AdmissionController:
             raise
         finally:
             del self._waiting[queued_call]
+        if queued_call.is_displaced and not queued_call.is_connected():
+            raise CallerGone
         if queued_call.is_displaced:
             raise Busy("calls of another key needed the place of this one in the queue", retry_after=RETRY_AFTER_S)
         if not queued_call.window_entries:
             self._queue.remove(queued_call)
             self._check_wait(queued_call, 0.0)
             raise Busy("no Gateway slot became free in time", retry_after=RETRY_AFTER_S)
+
+    def drop_disconnected(self) -> None:
+        """End the waits of calls whose callers have all disconnected: a bridge that ends does not wait for them."""
+        for queued_call, event in self._waiting.items():
+            if not queued_call.is_connected() and self._queue.remove(queued_call):
+                queued_call.is_displaced = True
+                event.set()
 
     def _on_displaced(self, displaced: QueuedCall | None) -> None:
         """End the wait of a call that lost its place in the queue."""

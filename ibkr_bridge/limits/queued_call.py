@@ -23,7 +23,7 @@ class QueuedCall:
     needs_slot: bool = True
     """Whether it waits for a slot. A cancel does not: it is tried in any case."""
     is_displaced: bool = False
-    """Whether it lost its place in the queue to a call of another key."""
+    """Whether it lost its place in the queue: to a call of another key, or since nobody waits for it any more."""
     holds_slot: bool = False
     is_given_up: bool = False
     """Whether it passed its deadline: a ghost call."""

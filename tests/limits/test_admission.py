@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
+from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.errors import Busy, RateLimited
 from ibkr_bridge.ibkr.catalogue import match
 from ibkr_bridge.ibkr.endpoint import Priority, RateLimit
@@ -593,3 +595,26 @@ async def test_the_status_counts_what_is_inside_and_what_waits(clock: ManualCloc
     assert (status.waiting.reads, status.waiting.orders) == (1, 0)
     assert status.budget is not None
     waiting.cancel()
+
+
+async def test_calls_whose_callers_have_left_can_be_dropped(clock: ManualClock) -> None:
+    """A bridge that ends would wait for each of them otherwise; the others stay in the queue."""
+    admission = AdmissionController(TWO_SLOTS, clock)
+    permit = await acquire(admission)
+    is_here = [True, False, True]
+    waiting = [
+        asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=functools.partial(bool, here)))
+        for here in is_here
+    ]
+    await run_ready_tasks()
+
+    admission.drop_disconnected()
+    await run_ready_tasks()
+
+    assert [task.done() for task in waiting] == [False, True, False]
+    assert isinstance(waiting[1].exception(), CallerGone)
+    assert admission.waiting()[READS] == 2
+    permit.release()
+    await run_ready_tasks()
+    assert waiting[0].done() and admission.waiting()[READS] == 1
+    waiting[2].cancel()

@@ -72,6 +72,27 @@ async def test_an_order_in_flight_is_waited_for_longer(sim: MarketStage, tmp_pat
     assert status == 0
 
 
+async def test_the_end_does_not_wait_for_queued_reads_whose_callers_have_left(sim: MarketStage, tmp_path: Path) -> None:
+    """Four at a time are inside for a second: the last of them would be sent five seconds later, for nobody."""
+    sim.faults.add("delay", path="/portfolio/DU1234567/position/", seconds=1.0)
+    async with Harness(settings_for(sim.url, tmp_path)) as harness:
+        targets = [f"/portfolio/DU1234567/position/{conid}" for conid in range(1, 25)]
+        reads = [asyncio.create_task(harness.get(each, headers={"X-Bridge-Wait": "60"})) for each in targets]
+        admission = harness.bridge.profile.admission
+        async with asyncio.timeout(10):
+            while len(admission._waiting) < len(reads) - admission.slots_taken:
+                await asyncio.sleep(0.01)
+            for read in reads:
+                read.cancel()
+            while any(waiting.is_connected() for waiting in admission._waiting):
+                await asyncio.sleep(0.01)
+
+        async with asyncio.timeout(3.5):
+            unfinished = await harness.bridge.finish()
+
+    assert (unfinished, admission.waiting().total()) == (0, 0)
+
+
 async def test_cookies_survive_a_restart_in_a_private_file(sim: MarketStage, tmp_path: Path) -> None:
     """The next process sends the cookies of the Gateway back to it; only the owner can read the file."""
     cookies = {"Set-Cookie": "api.nn=kept-over-restarts; Path=/"}
