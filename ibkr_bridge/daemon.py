@@ -40,6 +40,7 @@ from ibkr_bridge.server.app_keys import (
     UNAPPLIED,
 )
 from ibkr_bridge.server.body_budget import BodyBudget
+from ibkr_bridge.server.catch_all import CatchAll
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
@@ -286,7 +287,9 @@ def add_routes(router: web.UrlDispatcher) -> None:
     for route in ROUTES:
         for method, path in itertools.product(route.methods, route.spellings):
             router.add_route(method, path, route.handler, expect_handler=defer_100_continue)
-    router.add_route("*", "/{tail:.*}", proxy, expect_handler=defer_100_continue)
+    everything_else = CatchAll()
+    everything_else.add_route("*", proxy, expect_handler=defer_100_continue)
+    router.register_resource(everything_else)
 
 
 async def defer_100_continue(_: web.Request) -> None:

@@ -85,11 +85,9 @@ async def _forward(request: web.Request, profile: Profile, upstream_target: Upst
     context = await read_call(request, request_context.endpoint, upstream_target, profile.settings.max_wait_s)
     is_order = context.endpoint.operation is not None and context.call.is_change
     send = _submit_order if is_order else _execute
+    request_context.timing = context.timing
     with request.app[DRAIN].order_counter if context.call.is_change else nullcontext():
-        try:
-            response = await send(request, profile, context)
-        finally:
-            request_context.waited_s, request_context.upstream_s = context.timing.waited_s, context.timing.upstream_s
+        response = await send(request, profile, context)
         request_context.source, request_context.age_s = context.source, context.age_s
         return await _to_http(request, response)
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.facts import RequestFacts, facts_without_rules
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
 from ibkr_bridge.ibkr.endpoint import Endpoint, OrderOperation
 
@@ -134,7 +134,7 @@ class CallContext:
         return CallContext(
             call,
             endpoint,
-            RequestFacts(endpoint.effect, endpoint.operation),
+            facts_without_rules(endpoint),
             key_label=self.key_label,
             has_reduced_share=self.has_reduced_share,
             serves_order=self.serves_order or self.endpoint.operation in SENT_OPERATIONS,

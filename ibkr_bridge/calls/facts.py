@@ -47,6 +47,16 @@ class RequestFacts:
     """What its caller confirmed beforehand: the words of X-Bridge-Confirm."""
 
 
+READ_FACTS = RequestFacts(Effect.READ, None)
+"""The facts of nearly every call."""
+
+
+def facts_without_rules(endpoint: Endpoint) -> RequestFacts:
+    """The facts of a call to which no rule applies."""
+    is_plain_read = endpoint.effect is Effect.READ and endpoint.operation is None
+    return READ_FACTS if is_plain_read else RequestFacts(endpoint.effect, endpoint.operation)
+
+
 def facts_of_call(
     endpoint: Endpoint,
     segments: tuple[str, ...],
@@ -67,7 +77,7 @@ def facts_of_call(
         BadRequest: the body of a call that changes something is not JSON, so the rules cannot check it.
     """
     if endpoint.effect in NO_RULES:
-        return RequestFacts(endpoint.effect, endpoint.operation)
+        return facts_without_rules(endpoint)
     scanned = scan_fields(query, tickets if endpoint.effect in (Effect.CHANGE, Effect.TRADE) else NO_TICKETS)
     path_account = account_from_path(endpoint, segments)
     if path_account is not None:

@@ -6,7 +6,6 @@ are not sent to callers. `server/response_headers.py` adds `X-Bridge-*` and the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from ibkr_bridge import VERSION
@@ -17,7 +16,6 @@ REQUEST_HEADERS = {"accept": ("Accept", "*/*"), "content-type": ("Content-Type",
 RESPONSE_HEADERS = ("Content-Type", "Content-Encoding", "Content-Language", "Retry-After")
 USER_AGENT = f"ibkr-bridge/{VERSION}"  # IBKR's edge answers 403 to calls without one
 JSON_HEADERS: Headers = (("Content-Type", "application/json"),)
-VISIBLE_ASCII = re.compile(r"[ -~]*")
 MAX_HEADER_LENGTH = 1024  # the Gateway accepts 8 kB of headers in all, and these must leave room for the cookies
 
 
@@ -37,4 +35,5 @@ def request_headers(sent: Iterable[tuple[str, str]]) -> Headers:
 
 def response_headers(sent: Mapping[str, str]) -> dict[str, str]:
     """The headers of the Gateway's response that are sent to the caller."""
-    return {name: sent[name] for name in RESPONSE_HEADERS if name in sent and VISIBLE_ASCII.fullmatch(sent[name])}
+    values = ((name, sent.get(name)) for name in RESPONSE_HEADERS)
+    return {name: value for name, value in values if value is not None and value.isascii() and value.isprintable()}

@@ -7,7 +7,16 @@ from enum import Enum, IntEnum
 from functools import cached_property
 
 
-class Effect(Enum):
+class FastEnum(Enum):
+    """An enumeration whose members are looked up in sets and tables with each call.
+
+    Python computes the hash of a member anew each time, in Python. Members are single objects, so their identity does.
+    """
+
+    __hash__ = object.__hash__
+
+
+class Effect(FastEnum):
     """What a call does at worst."""
 
     READ = "read"
@@ -17,14 +26,14 @@ class Effect(Enum):
     COSTS_MONEY = "costs_money"  # IBKR charges for every call
 
 
-class Layer(Enum):
+class Layer(FastEnum):
     """What a call needs."""
 
     LOGIN = "login"  # somebody is signed in
     BROKERAGE = "brokerage"  # in addition the brokerage session is open
 
 
-class OrderOperation(Enum):
+class OrderOperation(FastEnum):
     """What a call does with an order."""
 
     PLACE = "place"
@@ -43,7 +52,7 @@ class Concern(Enum):
     KNOWN_ORDER = "known_order"  # one order that the bridge has placed; the bridge knows its account
 
 
-class CacheTag(Enum):
+class CacheTag(FastEnum):
     """What a response is about, and so which events make it stale."""
 
     ORDERS = "orders"  # orders, positions, money; stale after an order call, a change of an account, a new session
@@ -53,7 +62,7 @@ class CacheTag(Enum):
     WORLD = "world"  # contracts and calendars; stale after their TTL only
 
 
-class Prerequisite(Enum):
+class Prerequisite(FastEnum):
     """A call that IBKR wants before another one, once in a brokerage session."""
 
     ACCOUNTS = "accounts"  # /iserver/accounts; otherwise 500 "Please query /accounts first"

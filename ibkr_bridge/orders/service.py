@@ -15,13 +15,13 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from ibkr_bridge.calls.context import CallContext, CallerGone, FirstByteHook
-from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.facts import READ_FACTS, RequestFacts
 from ibkr_bridge.calls.header_policy import request_headers
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response, discard, read_fully
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.catalogue import ORDERS_LIST, TRADES, api_path, endpoint_of
-from ibkr_bridge.ibkr.endpoint import Effect, Layer, OrderOperation
+from ibkr_bridge.ibkr.endpoint import Layer, OrderOperation
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.transitions import OrderState
@@ -207,11 +207,10 @@ class OrderService:
 
     async def _decline(self, call: Call, wait_s: float) -> None:
         endpoint = endpoint_of(call.method, call.target)
-        facts = RequestFacts(Effect.READ, None)  # no rule applies to a decline of the bridge's own
+        # No rule applies to a decline of the bridge's own: hence the facts of a read.
+        context = CallContext(call, endpoint, READ_FACTS, BRIDGE_KEY_LABEL, wait_s=wait_s)
         with suppress(BridgeError, CallerGone):  # IBKR also drops its question by itself
-            discard(
-                await self.dependencies.pipeline(CallContext(call, endpoint, facts, BRIDGE_KEY_LABEL, wait_s=wait_s))
-            )
+            discard(await self.dependencies.pipeline(context))
 
     async def fetch_order_lists(self, account: str | None) -> OrderListing | None:
         """Fetch the lists of orders and trades anew; None if that is not possible now."""
@@ -278,5 +277,6 @@ def _uncached_read(segments: tuple[str, ...], *query: str) -> CallContext:
     query_string = "&".join(filter(None, query))
     call = Call("GET", api_path(segments) + (f"?{query_string}" if query_string else ""), request_headers(()))
     endpoint = endpoint_of(call.method, call.target)
-    facts = RequestFacts(Effect.READ, None)
-    return CallContext(*(call, endpoint, facts, BRIDGE_KEY_LABEL), serves_order=True, wait_s=LIST_WAIT_S, max_age_s=0.0)
+    return CallContext(
+        *(call, endpoint, READ_FACTS, BRIDGE_KEY_LABEL), serves_order=True, wait_s=LIST_WAIT_S, max_age_s=0.0
+    )

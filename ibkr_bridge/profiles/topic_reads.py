@@ -10,13 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ibkr_bridge.calls.context import CallContext, CallerGone
-from ibkr_bridge.calls.facts import RequestFacts
+from ibkr_bridge.calls.facts import READ_FACTS
 from ibkr_bridge.calls.header_policy import request_headers
 from ibkr_bridge.calls.messages import Call, Response, discard, read_fully
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.bodies import parse_json
 from ibkr_bridge.ibkr.catalogue import ORDERS_LIST, TRADES, api_path, endpoint_of
-from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.orders.reconciliation.ibkr_rows import read_orders
 from ibkr_bridge.orders.service import BRIDGE_KEY_LABEL, MAX_LIST_BYTES
 from ibkr_bridge.streaming.protocol import Args, TopicKind, trade_days
@@ -48,8 +47,7 @@ def topic_reads(execute: Execute) -> Mapping[TopicKind, ReadRows]:
 async def _fetch(execute: Execute, target: str) -> bytes:
     """The body of a successful response; empty if there is none."""
     call = Call("GET", target, request_headers(()))
-    facts = RequestFacts(Effect.READ, None)
-    context = CallContext(call, endpoint_of(call.method, call.target), facts, BRIDGE_KEY_LABEL, READ_WAIT_S)
+    context = CallContext(call, endpoint_of(call.method, call.target), READ_FACTS, BRIDGE_KEY_LABEL, READ_WAIT_S)
     try:
         response = await read_fully(await execute(context), MAX_LIST_BYTES)
     except (BridgeError, CallerGone):

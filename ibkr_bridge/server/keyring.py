@@ -176,10 +176,10 @@ class KeyRing:
 
     def is_still_valid(self, principal: Principal) -> bool:
         """Whether its keys are still configured and its token, if it is one, has not expired."""
-        has_key = any(
-            stored.principal.owner == principal.owner and principal.effects <= stored.principal.effects
-            for stored in self._keys
-        )
+        principals = [stored.principal for stored in self._keys]
+        if principal in principals:  # it is a key itself
+            return True
+        has_key = any(each.owner == principal.owner and principal.effects <= each.effects for each in principals)
         if principal.expires is None:
             return has_key
         return has_key and principal.issuer_key == self._full_fingerprint and self._utc() < principal.expires

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ibkr_bridge.calls.context import CallTiming
 from ibkr_bridge.ibkr.endpoint import Endpoint
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.redaction import Redactor
@@ -40,8 +41,8 @@ class RequestContext:
     """Called with whether the response reached its caller, if somebody needs to know."""
     on_finished: list[Callable[[], None]] = field(default_factory=list)
     """Called when it is answered: gives back what it took of what all callers share."""
-    waited_s: float | None = None
-    upstream_s: float | None = None
+    timing: CallTiming | None = None
+    """How long a proxied call took so far; None for everything else."""
     no_content_type: bool = False
     """Whether the response has no content type, as the Gateway sent none; aiohttp would add octet-stream."""
 
@@ -61,9 +62,13 @@ class RequestContext:
         return self.principal is None or self.principal.has_reduced_share
 
     @property
-    def spans(self) -> tuple[tuple[str, float | None], ...]:
-        """Seconds by the names in Server-Timing: waiting for the session and for admission, and at the Gateway."""
-        return ("wait", self.waited_s), ("gateway", self.upstream_s)
+    def server_timing(self) -> str:
+        """The value of Server-Timing: milliseconds of waiting for the session and for admission, and at the
+        Gateway; empty for what is not proxied.
+        """
+        if self.timing is None:
+            return ""
+        return f"wait;dur={self.timing.waited_s * 1000:.1f}, gateway;dur={self.timing.upstream_s * 1000:.1f}"
 
 
 def choose_request_id(header: str | None, redactor: Redactor) -> str:

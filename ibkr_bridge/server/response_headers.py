@@ -35,9 +35,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
             headers[hdrs.AGE] = str(int(context.age_s))
         if context.no_content_type:
             headers.pop(hdrs.CONTENT_TYPE, None)
-        timing = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in context.spans if seconds is not None]
-        if timing:
-            headers["Server-Timing"] = ", ".join(timing)
+        if timing := context.server_timing:
+            headers["Server-Timing"] = timing
     if app[DRAIN].is_ending:
         response.force_close()
         headers[hdrs.CONNECTION] = "close"  # aiohttp has set it before it calls this

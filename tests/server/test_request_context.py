@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from ibkr_bridge.calls.context import CallTiming
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.keyring import ALL_EFFECTS, Principal
@@ -55,14 +56,17 @@ def test_a_new_request_has_no_route_and_no_principal() -> None:
     context = RequestContext("id", 1.0)
 
     assert (context.route, context.source, context.principal, context.code) == ("?", "bridge", None, None)
-    assert context.spans == (("wait", None), ("gateway", None))
+    assert context.server_timing == ""
 
 
-def test_the_spans_are_the_wait_and_then_the_gateway() -> None:
-    """The spans are in the order of time."""
-    context = RequestContext("id", 1.0, waited_s=0.5, upstream_s=0.0)
+def test_the_timing_is_the_wait_and_then_the_gateway() -> None:
+    """In milliseconds, since browsers show them in this unit; what follows later is seen too."""
+    timing = CallTiming()
+    context = RequestContext("id", 1.0, timing=timing)
 
-    assert context.spans == (("wait", 0.5), ("gateway", 0.0))
+    timing.waited_s, timing.upstream_s = 0.5, 0.0015
+
+    assert context.server_timing == "wait;dur=500.0, gateway;dur=1.5"
 
 
 @pytest.mark.parametrize(

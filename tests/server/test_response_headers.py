@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from ibkr_bridge.calls.context import CallTiming
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, next_state
 from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, SETTINGS
@@ -102,13 +103,13 @@ async def test_a_response_to_an_order_names_the_order_and_its_state() -> None:
     assert (headers["X-Bridge-Order"], headers["X-Bridge-Order-State"]) == ("abc", state.value)
 
 
-async def test_server_timing_contains_only_the_measured_durations() -> None:
-    """They are in milliseconds, since browsers show them in this unit."""
-    one = await headers_of(context_with(upstream_s=0.25), web.Response())
-    both = await headers_of(context_with(waited_s=0.0, upstream_s=0.0015), web.Response())
+async def test_server_timing_is_that_of_a_proxied_call() -> None:
+    """The other routes have none."""
+    proxied = await headers_of(context_with(timing=CallTiming(0.0, 0.25)), web.Response())
+    own = await headers_of(context_with(), web.Response())
 
-    assert one["Server-Timing"] == "gateway;dur=250.0"
-    assert both["Server-Timing"] == "wait;dur=0.0, gateway;dur=1.5"
+    assert proxied["Server-Timing"] == "wait;dur=0.0, gateway;dur=250.0"
+    assert "Server-Timing" not in own
 
 
 async def test_no_content_type_is_added_to_a_response_of_the_gateway_without_one() -> None:

@@ -11,6 +11,7 @@ It uses aiohttp's parser in C and its flow control, without aiohttp's session. T
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import aiohttp
@@ -19,6 +20,7 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
 STATUS = re.compile(rb"\s*HTTP/1\.[01] (\d{3})")
+COMMON_STATUS = b"HTTP/1.1 200"  # of nearly every response; it has a body
 HEAD_END = re.compile(rb"\n\r?\n")
 STATUSES_WITHOUT_BODY = (204, 304)
 STATUS_LINE_BYTES = 12  # bytes at the start of a response that contain its status
@@ -51,12 +53,24 @@ class GatewayConnection(ResponseHandler):
         self._is_expecting = False
         return self.is_clean and self._parser is not None and self._parser.feed_eof() is None
 
+    def interrupt_after(self, seconds: float) -> asyncio.TimerHandle:
+        """Let `read_head` raise TimeoutError then, unless the timer is cancelled. It may be called again after that.
+
+        `asyncio.timeout` does the same, and takes several times as long for each call.
+        """
+        return self._loop.call_later(seconds, self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
     async def read_head(self) -> tuple[RawResponseMessage, StreamReader]:
         """Read the head of the response; the body follows as a stream. Provisional responses (100, 102) are skipped.
 
         Raises:
             aiohttp.ClientOSError, aiohttp.ServerDisconnectedError: the connection ended first.
             aiohttp.http_exceptions.HttpProcessingError: the bytes are not HTTP.
+            TimeoutError: see `interrupt_after`.
         """
         while True:
             message, body = await self.read()
@@ -74,6 +88,8 @@ class GatewayConnection(ResponseHandler):
             self.force_close()
             return
         self.response_started |= bool(data)
+        if self._beginning == b"" and data.startswith(COMMON_STATUS):
+            self._beginning = None
         passed = data if self._beginning is None else self._status_start(self._beginning + data)
         if passed is not None and not self._ignore_body:
             super().data_received(passed)  # an empty one too: it resumes a paused parser

@@ -133,12 +133,14 @@ class Exchange:
             raise _unreachable_error(exc) from exc
 
     async def _read_head_with_deadline(self, connection: GatewayConnection) -> Head:
+        timer = connection.interrupt_after(self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._read_head(connection)
+            return await self._read_head(connection)
         except TimeoutError as exc:
             self._detach(functools.partial(self._read_late, connection), self._on_released)
             raise GatewayTimeout("the Gateway did not answer in time") from exc
+        finally:
+            timer.cancel()
 
     async def _read_late(self, connection: GatewayConnection) -> None:
         """Read a late response, on a connection that is never used again."""
@@ -213,6 +215,8 @@ class StreamedBody:
         Raises:
             GatewayTimeout, GatewayProtocolError: see `BodyStream.chunks`.
         """
+        if self._body.is_eof() and self._body.exception() is None:
+            return self._body.read_nowait()  # most bodies have arrived with their head, and are small
         chunks, size = [], 0
         deadline = time.monotonic() + self._timeout_s * BODY_FACTOR
         while size <= max_bytes and not self._body.at_eof():
