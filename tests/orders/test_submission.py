@@ -20,6 +20,7 @@ from ibkr_bridge.errors import (
     TradingPaused,
 )
 from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal import recent_orders
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.request import UNKNOWN_OPEN
 from tests.harness import with_timeout
@@ -425,6 +426,24 @@ async def test_a_change_stores_the_figures_from_before_it(setup: SubmitterSetup)
 
     wanted: Mapping[str, Any] = setup.records[1].match_criteria
     assert (wanted["order"], wanted["was"]) == ("77", setup.records[0].match_criteria["figures"])
+
+
+async def test_a_change_finds_the_figures_of_an_order_that_is_a_row_only(
+    setup: SubmitterSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart most orders are rows, and the figures are read from the journal."""
+    await setup.submit(setup.request(TICKET_WITH_COID))
+    figures = setup.records[0].match_criteria["figures"]
+    await setup.repository.close()
+    monkeypatch.setattr(recent_orders, "MAX_COMPLETE", 0)
+    later = SubmitterSetup(setup.path)
+    await later.repository.load()
+
+    await later.submit(later.request(b"{}", OrderOperation.MODIFY, path="/iserver/account/DU1/order/77"))
+
+    change = next(each for each in later.records if each.operation is OrderOperation.MODIFY)
+    assert (bool(figures), change.match_criteria["was"]) == (True, figures)
+    await later.repository.close()
 
 
 async def test_an_identical_order_passes_beside_an_unknown_one_if_its_caller_says_so(setup: SubmitterSetup) -> None:
