@@ -230,10 +230,13 @@ async def test_a_list_fetched_by_a_caller_settles_the_orders_in_it(setup: Servic
     assert lost.record.state is OrderState.UNKNOWN
     body = ibkr_response(b'{"orders":[{"orderId":9,"order_ref":"lost"}]}')
 
-    setup.service.observe_list(context_for("GET", "/iserver/accounts"), body)
-    setup.service.observe_list(context_for("GET", "/iserver/account/orders"), ibkr_response(b"{}", 500))
+    for other in ("/iserver/accounts", "/fyi/settings", "/iserver/account/pnl/partitioned", "/trsrv/stocks"):
+        setup.service.observe_list(context_for("GET", other), body)
+    setup.service.observe_list(context_for("GET", "/iserver/account/orders"), ibkr_response(body.body, 500))
+    state_by_other_responses = lost.record.state
     setup.service.observe_list(context_for("GET", "/iserver/account/orders"), body)
 
+    assert state_by_other_responses is OrderState.UNKNOWN
     rows = await setup.service.repository.journal.read_all()
     assert [entry.what for _, entry, _ in rows if entry.order_id == lost.record.id][-1] is OrderEvent.FOUND
     assert record.order_ids == ("77",)
