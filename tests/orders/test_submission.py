@@ -204,6 +204,7 @@ async def test_another_order_waits_until_a_question_is_answered(setup: Submitter
         ([False, False], ["left"]),
         ([True, False], ["told", "left"]),
         ([False, True], ["left", "told"]),
+        ([False, True, False], ["left", "told", "left"]),
         ([True, False, True, False], ["told", "left", "told"]),
     ],
 )
