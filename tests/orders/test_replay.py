@@ -13,7 +13,7 @@ from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders import replay as module
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, StoredResponse
 from ibkr_bridge.orders.journal.transitions import OrderState
-from ibkr_bridge.orders.replay import replay, stored_response, unknown_error
+from ibkr_bridge.orders.replay import not_placed_error, replay, stored_response, unknown_error
 from ibkr_bridge.orders.request import OrderRequest
 from tests.calls.stage_setup import context_for
 from tests.harness import with_timeout
@@ -117,6 +117,11 @@ async def test_a_joined_call_has_a_timeout(
 
     with pytest.raises(error):
         await with_timeout(replay(record(in_flight=InFlightOrder("f", []), lost_at=lost_at), request()))
+
+
+def test_an_order_that_was_not_placed_is_reported_with_its_own_request_id() -> None:
+    """A search of the log for it finds the call that was lost."""
+    assert not_placed_error(record()).request_id == "req"
 
 
 def test_a_lost_response_without_a_request_id_has_that_of_the_order() -> None:

@@ -11,7 +11,7 @@ from tests.calls.stage_setup import context_for
 from tests.orders.submitter_setup import ORDERS, TICKET
 
 
-def request(method: str = "POST", path: str = ORDERS, body: bytes = TICKET, **attributes: float) -> OrderRequest:
+def request(method: str = "POST", path: str = ORDERS, body: bytes = TICKET, **attributes: object) -> OrderRequest:
     """A placement; `attributes` are set on its context."""
     context = context_for(method, path, body)
     for name, value in attributes.items():
@@ -38,6 +38,11 @@ def test_only_the_same_call_has_the_same_fingerprint(other: OrderRequest) -> Non
 def test_a_fingerprint_separates_target_and_body() -> None:
     """Otherwise two calls could differ only in where the target ends."""
     assert request("GET", "/trsrv/a", b"bc").fingerprint != request("GET", "/trsrv/ab", b"c").fingerprint
+
+
+def test_the_label_of_a_key_is_that_of_the_context() -> None:
+    """The lock and the log name the key by it."""
+    assert request(key_label="full").key_label == "full"
 
 
 def test_the_remaining_wait_counts_from_the_arrival_of_the_request() -> None:

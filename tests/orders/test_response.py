@@ -13,6 +13,7 @@ from ibkr_bridge.orders.response import (
     OrderOutcome,
     interpret_cancel,
     interpret_modification,
+    interpret_partial_reply,
     interpret_placement,
     mark_unprocessed,
 )
@@ -41,6 +42,8 @@ PROMPT = {
         (200, QUESTION, OrderEvent.ASKED),
         (200, [PLACED, QUESTION], OrderEvent.ASKED),
         (200, {"error": "no"}, OrderEvent.TURNED_DOWN),
+        (200, {"id": "a12dc9", "error": "no"}, OrderEvent.TURNED_DOWN),
+        (200, {"message": ["sure?"], "error": "no"}, OrderEvent.TURNED_DOWN),
         (200, [{"error": "no"}], OrderEvent.TURNED_DOWN),
         (200, {"error": "reply id not found: 'x'"}, OrderEvent.DROPPED),
         (200, {"error": "Order not confirmed "}, OrderEvent.DROPPED),
@@ -306,3 +309,30 @@ def test_a_refusal_for_want_of_a_session_was_not_processed(
 ) -> None:
     """The words count wherever they stand in the body; about an order that may exist they say nothing."""
     assert mark_unprocessed(OrderOutcome(event), 400, body).may_be_sent_again is may_be_sent_again
+
+
+@pytest.mark.parametrize("body", [b'""', b"5", b"[1]", b"true", b"null"])
+def test_a_value_without_a_word_is_no_answer_to_a_cancel(body: bytes) -> None:
+    """A text or an object of IBKR's says that it took the cancel."""
+    assert interpret_cancel(200, body).event is OrderEvent.LOST
+
+
+@pytest.mark.parametrize(
+    ("rest", "body", "event", "replies"),
+    [
+        (("r2",), [PLACED], OrderEvent.ASKED, ("r2",)),
+        ((), [PLACED], OrderEvent.TAKEN, None),
+        (("r2",), {"error": "no"}, OrderEvent.TURNED_DOWN, None),
+        (("r2",), {"error": "reply id not found"}, OrderEvent.DROPPED, None),
+        (("r2",), [QUESTION], OrderEvent.ASKED, ("a12dc9",)),
+    ],
+)
+def test_after_one_of_several_replies_the_other_questions_stay_open(
+    rest: tuple[str, ...], body: object, event: OrderEvent, replies: tuple[str, ...] | None
+) -> None:
+    """Only if IBKR took that reply: a refusal, or another question, is the outcome itself."""
+    outcome = interpret_partial_reply(200, json.dumps(body).encode(), rest)
+
+    assert outcome.event is event
+    assert (outcome.question.replies if outcome.question else None) == replies
+    assert outcome.order_ids == (("1234567890",) if body == [PLACED] else ())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from ibkr_bridge.orders.journal.order_record import OrderRecord, cut
@@ -115,10 +115,7 @@ def _number_of(text: str) -> str:
         return ""
     if not NUMBER.fullmatch(text):
         return UNREADABLE
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return UNREADABLE
+    number = Decimal(text)
     if number != number.to_integral_value():
         return UNREADABLE
     return "" if number in (0, -1) else str(int(number))

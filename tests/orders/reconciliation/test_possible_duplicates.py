@@ -54,6 +54,11 @@ def record_of(*tickets: dict[str, Any]) -> OrderRecord:
         ({"conid": 9, "conidex": "8@CBOE", "side": "BUY"}, True),  # IBKR may take either
         ({"conid": 9, "secType": "8:STK", "side": "BUY"}, True),
         ({"conid": 9, "secType": "STK", "side": "BUY"}, False),
+        ({"conid": 9, "secType": "9:STK", "side": "BUY"}, False),
+        ({"conid": "15e-1", "side": "BUY"}, True),  # unreadable
+        ({"conid": -1, "side": "BUY"}, True),  # stands for no contract
+        ({"conid": 0, "side": "BUY"}, True),
+        ({"conid": 1, "side": "BUY"}, False),
         ({"conid": 9, "ConID": 8, "side": "BUY"}, True),
         ({"conid": 0, "conidex": "9", "side": "BUY"}, False),
         ({"conid": 8, "side": " Buy\t"}, True),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.errors import OrderInProgress
+from ibkr_bridge.errors import JournalUnavailable, OrderInProgress
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal import recent_orders
 from ibkr_bridge.orders.journal.order_record import OrderRecord
@@ -18,7 +18,7 @@ from ibkr_bridge.orders.journal.recent_orders import RecentOrders
 from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 from ibkr_bridge.orders.reconciliation.ibkr_rows import OrderListing
-from ibkr_bridge.orders.reconciliation.reconciler import NO_COID, NOT_FOUND, Reconciler
+from ibkr_bridge.orders.reconciliation.reconciler import CHANGE_NOT_VISIBLE, NO_COID, NOT_FOUND, Reconciler
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.orders.request import UNKNOWN_OPEN
 from tests.harness import with_timeout
@@ -442,6 +442,41 @@ async def test_a_coid_that_ibkr_has_already_wakes_the_search_for_the_earlier_ord
     await reconciling.advance(1.0)
 
     assert (len(reconciling.fetched_at), earlier.state) == (fetch_count + 1, OrderState.PLACED)
+
+
+@pytest.mark.parametrize(
+    ("price", "state", "error"), [("5", OrderState.UNKNOWN, CHANGE_NOT_VISIBLE), ("6", OrderState.NOT_PLACED, None)]
+)
+async def test_a_change_of_an_order_of_unknown_figures_ends_with_the_last_look(
+    reconciling: ReconcilerSetup, price: str, state: OrderState, error: str | None
+) -> None:
+    """Other figures show that it was not made. The same figures may have stood there before it."""
+    record = await reconciling.lose(kind="modify", coids=[], wanted={"order": "7", "figures": {"price": "5"}})
+    reconciling.listing = OrderListing(orders=({**MINE, "price": price},), is_complete=True)
+
+    await reconciling.advance(SCHEDULE.give_up_after_s + SCHEDULE.interval_s)
+
+    assert record.state is state
+    assert error is None or record.error == error
+
+
+async def test_lists_are_fetched_later_if_the_journal_cannot_be_read(
+    reconciling: ReconcilerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the earlier orders no row of a list can be judged."""
+
+    async def fail() -> None:
+        raise JournalUnavailable("no")
+
+    record = await reconciling.lose()
+    reconciling.listing = OrderListing(orders=(MINE,), is_complete=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(reconciling.setup.repository, "wait_for_rows", fail)
+        await reconciling.advance(SCHEDULE.first_delay_s + 1.0)
+        fetched_before = list(reconciling.fetched_at)
+    await reconciling.advance(5.0)
+
+    assert (fetched_before, record.state) == ([], OrderState.PLACED)
 
 
 async def test_another_rejection_wakes_no_search(reconciling: ReconcilerSetup) -> None:
