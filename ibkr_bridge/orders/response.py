@@ -19,6 +19,8 @@ from ibkr_bridge.orders.journal.transitions import OrderEvent
 REPLY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 MESSAGE_ID = re.compile(r"[A-Za-z0-9]{1,20}")
 MAX_ERROR_LENGTH = 300  # characters of IBKR's error text that are stored
+MAX_READ_LENGTH = 1000  # characters of it that decide what it means
+AND_MORE = " and more"  # stands for the rest, so that no pattern for a whole text matches the beginning alone
 WORD_AT_END = re.compile(r"\w*\Z")
 REPLY_ID_UNKNOWN = "reply id not found"
 UNCONFIRMED = "order not confirmed"
@@ -171,8 +173,8 @@ def _as_embedded_error(parts: Sequence[Mapping[str, Any]]) -> OrderOutcome | Non
         text = part.get("error", part.get("text") if part.get("prompt") is True else None)
         if text is not None or part.get("success") is False:
             ids = _order_ids(parts)
-            error_text = shorten(str(text or "refused"))
-            return OrderOutcome(OrderEvent.LOST, ids, error=error_text) if ids else _as_turned_down(error_text)
+            error_text = _beginning_of(str(text or "refused"))
+            return OrderOutcome(OrderEvent.LOST, ids, error=shorten(error_text)) if ids else _as_turned_down(error_text)
     return None
 
 
@@ -181,7 +183,7 @@ def _as_turned_down(text: str) -> OrderOutcome:
     is_question_gone = REPLY_ID_UNKNOWN in lower_text or UNCONFIRMED in lower_text
     return OrderOutcome(
         OrderEvent.DROPPED if is_question_gone else OrderEvent.TURNED_DOWN,
-        error=text,
+        error=shorten(text),
         may_be_sent_again=_lacks_session(text),
     )
 
@@ -193,7 +195,7 @@ def _as_error_status(status: int, parsed: object) -> OrderOutcome:
     is_malformed = status == HTTPStatus.INTERNAL_SERVER_ERROR and _is_malformed(text)
     if status in NOT_PROCESSED_STATUSES or is_malformed or NO_SUCH_ORDER.fullmatch(text):
         return _as_turned_down(error_text)
-    return OrderOutcome(OrderEvent.LOST, error=error_text)
+    return OrderOutcome(OrderEvent.LOST, error=shorten(error_text))
 
 
 def _is_malformed(text: str) -> bool:
@@ -213,7 +215,11 @@ def _as_over(parsed: object) -> OrderOutcome | None:
 
 def _error_text(parsed: object) -> str:
     text = parsed.get("error") if isinstance(parsed, dict) else None
-    return shorten(str(text)) if text else ""
+    return _beginning_of(str(text)) if text else ""
+
+
+def _beginning_of(text: str) -> str:
+    return text if len(text) <= MAX_READ_LENGTH else text[:MAX_READ_LENGTH] + AND_MORE
 
 
 def shorten(text: str) -> str:

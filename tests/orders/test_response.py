@@ -336,3 +336,24 @@ def test_after_one_of_several_replies_the_other_questions_stay_open(
     assert outcome.event is event
     assert (outcome.question.replies if outcome.question else None) == replies
     assert outcome.order_ids == (("1234567890",) if body == [PLACED] else ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Order not found " + "x" * 400,
+        "order cancelled: " + "y" * 300,
+        "invalid a b c " + "d" * 300,
+        "Order not found" + " " * 2000 + "at the other exchange; it was placed",
+    ],
+)
+def test_a_long_text_is_judged_as_a_whole(text: str) -> None:
+    """Only its beginning is stored. Were that judged, an order that may exist would count as refused."""
+    assert interpret_placement(500, json.dumps({"error": text}).encode()).event is OrderEvent.LOST
+
+
+def test_a_long_text_does_not_take_long() -> None:
+    """The patterns of a cancel search a text again from each word."""
+    text = "order " * 200_000
+
+    assert interpret_cancel(500, json.dumps({"error": text}).encode()).event is OrderEvent.LOST

@@ -101,9 +101,10 @@ class RecentOrders:
         """The next rows. `is_read` is true when these were the last ones."""
         parameters = {"after": self._after, "last": self.last_number, "max": CHUNK}
         orders = [OrderSummary._make(values) for values in file.execute(OF_THE_DAY, parameters)]
+        rows = [self._row(each) for each in orders if self._is_needed(each)]
         self.is_read = len(orders) < CHUNK
         self._after = orders[-1].id if orders else self._after
-        return [self._row(each) for each in orders if self._is_needed(each)]
+        return rows
 
     def _is_needed(self, order: OrderSummary) -> bool:
         return (
