@@ -253,7 +253,8 @@ class ClientConnection(RequestHandler):
         is_behind = self._waiter is None and (bool(self._messages) or not is_body)
         super().data_received(data)
         self._may_have_large_head |= len(data) > SMALL_READ_BYTES
-        if self._upgraded:  # what follows is no HTTP
+        if self._upgraded:  # what follows is no HTTP, or is read as requests if the upgrade is declined
+            self._may_have_large_head = True
             self._on_head()
             return
         if self._request_count > heads:

@@ -302,6 +302,16 @@ async def test_a_head_behind_another_request_is_limited_too(
     assert re.findall(rb"HTTP/1\.[01] (\d{3}) ", replies)[1:] == [status]
 
 
+async def test_a_head_behind_a_declined_upgrade_is_limited_too(harness: Harness) -> None:
+    """aiohttp keeps what follows an upgrade, and reads it as a request later."""
+    first = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    sent = first + head_of(60_000)
+
+    replies = await harness.send_raw(*(sent[at : at + 4000] for at in range(0, len(sent), 4000)))
+
+    assert re.findall(rb"HTTP/1\.[01] (\d{3}) ", replies) != [b"200", b"200"]
+
+
 async def test_a_head_that_never_ends_is_refused_at_its_limit(harness: Harness) -> None:
     """The refusal does not wait for the end of the head, which may never come."""
     reply = await harness.send_raw(head_of(60_000)[:40_000])
