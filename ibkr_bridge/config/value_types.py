@@ -78,7 +78,6 @@ class Fingerprint:
 
 
 @functools.lru_cache(maxsize=64)  # called for the Host header of every request
-@functools.lru_cache(maxsize=16)  # callers name the same few hosts; the text of one may be long
 def is_loopback(host: str) -> bool:
     """Whether a name or address means this machine."""
     if host == "localhost":

@@ -11,7 +11,6 @@ It uses aiohttp's parser in C and its flow control, without aiohttp's session. T
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import aiohttp
@@ -53,24 +52,12 @@ class GatewayConnection(ResponseHandler):
         self._is_expecting = False
         return self.is_clean and self._parser is not None and self._parser.feed_eof() is None
 
-    def interrupt_after(self, seconds: float) -> asyncio.TimerHandle:
-        """Let `read_head` raise TimeoutError then, unless the timer is cancelled. It may be called again after that.
-
-        `asyncio.timeout` does the same, and takes several times as long for each call.
-        """
-        return self._loop.call_later(seconds, self._interrupt)
-
-    def _interrupt(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(TimeoutError())
-
     async def read_head(self) -> tuple[RawResponseMessage, StreamReader]:
         """Read the head of the response; the body follows as a stream. Provisional responses (100, 102) are skipped.
 
         Raises:
             aiohttp.ClientOSError, aiohttp.ServerDisconnectedError: the connection ended first.
             aiohttp.http_exceptions.HttpProcessingError: the bytes are not HTTP.
-            TimeoutError: see `interrupt_after`.
         """
         while True:
             message, body = await self.read()

@@ -133,14 +133,12 @@ class Exchange:
             raise _unreachable_error(exc) from exc
 
     async def _read_head_with_deadline(self, connection: GatewayConnection) -> Head:
-        timer = connection.interrupt_after(self._timeout_s)
         try:
-            return await self._read_head(connection)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._read_head(connection)
         except TimeoutError as exc:
             self._detach(functools.partial(self._read_late, connection), self._on_released)
             raise GatewayTimeout("the Gateway did not answer in time") from exc
-        finally:
-            timer.cancel()
 
     async def _read_late(self, connection: GatewayConnection) -> None:
         """Read a late response, on a connection that is never used again."""
