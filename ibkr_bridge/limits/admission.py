@@ -210,7 +210,8 @@ class AdmissionController:
     def drop_disconnected(self) -> None:
         """End the waits of calls whose callers have all disconnected: a bridge that ends does not wait for them."""
         for queued_call, event in self._waiting.items():
-            if not queued_call.is_connected() and self._queue.remove(queued_call):
+            if not queued_call.is_connected() and not queued_call.window_entries:
+                self._queue.remove(queued_call)  # a full queue may have removed it already
                 queued_call.is_displaced = True
                 event.set()
 

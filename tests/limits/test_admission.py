@@ -618,3 +618,20 @@ async def test_calls_whose_callers_have_left_can_be_dropped(clock: ManualClock) 
     await run_ready_tasks()
     assert waiting[0].done() and admission.waiting()[READS] == 1
     waiting[2].cancel()
+
+
+async def test_a_call_that_a_full_queue_has_removed_already_can_be_dropped(clock: ManualClock) -> None:
+    """Its caller has left, and it still waits for its time to end."""
+    admission = AdmissionController(replace(TWO_SLOTS, max_queued=1), clock)
+    await acquire(admission)
+    left = asyncio.create_task(admission.acquire(PLAIN, READS, "app", 60.0, is_connected=lambda: False))
+    await run_ready_tasks()
+    waiting = asyncio.create_task(acquire(admission))
+    await run_ready_tasks()
+
+    admission.drop_disconnected()
+    await run_ready_tasks()
+
+    assert (left.done(), waiting.done()) == (True, False)
+    assert isinstance(left.exception(), CallerGone)
+    waiting.cancel()
