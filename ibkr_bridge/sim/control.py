@@ -84,9 +84,10 @@ class Control:
         if kind is not None and kind not in KINDS:
             return _refuse(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
         self._simulator.faults.clear(kind)
-        return self._state(await self._restore(self._simulator.faults.pop_used_kinds(kind)))
+        faults = self._simulator.faults
+        return self._state(await self._restore(faults.pop_used_kinds(kind), faults.pop_kinds_with_orders(kind)))
 
-    async def _restore(self, kinds: Collection[str]) -> list[str]:
+    async def _restore(self, kinds: Collection[str], with_orders: Collection[str]) -> list[str]:
         """Undo what these kinds of faults have left behind. Returns what cannot be undone, in words."""
         if not kinds:
             return []
@@ -96,8 +97,7 @@ class Control:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RESTORE_TIMEOUT_S):
                     await self._restore_bridge()
-        has_order = self._simulator.faults.pop_carried_out_order()
-        return list(not_restored(kinds, has_order=has_order, has_bridge=self._restore_bridge is not None))
+        return list(not_restored(kinds, with_orders, has_bridge=self._restore_bridge is not None))
 
     async def _login(self, request: web.Request) -> web.Response:
         for kind in ("sso-lost", "brokerage-lost", "competing"):
@@ -113,14 +113,14 @@ class Control:
         return web.json_response({"active": active, "kinds": kinds, "not_restored": list(remains)})
 
 
-def not_restored(kinds: Collection[str], *, has_order: bool, has_bridge: bool) -> Iterator[str]:
+def not_restored(kinds: Collection[str], with_orders: Collection[str], *, has_bridge: bool) -> Iterator[str]:
     """What these kinds of faults leave behind for good, or for a while.
 
     Args:
-        has_order: whether IBKR carried out an order in spite of one.
+        with_orders: those of them in spite of which IBKR carried out an order.
         has_bridge: whether the bridge in front is restored too.
     """
-    if has_order and any(KINDS[kind].defaults.get("done") and kind not in HARMLESS_KINDS for kind in kinds):
+    if not HARMLESS_KINDS.issuperset(with_orders):
         yield ORDERS_STAY
     if not UNANSWERED_KINDS.isdisjoint(kinds):
         yield GHOSTS_STAY

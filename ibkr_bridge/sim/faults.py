@@ -34,7 +34,7 @@ class Kind:
     hits_own_calls: bool = False  # applies to the Gateway's own calls too
 
 
-ORDER_CALL = re.compile(r"/iserver/(account/[^/?]+/orders?|reply)(?![^/?])")
+ORDER_CALL = re.compile(r"/iserver/(account/[^/?]+/orders?|reply)(?![^/?])(?!/whatif)")
 HTML = "text/html"
 PAGE = "<html><body><h1>Internal Server Error</h1></body></html>"
 
@@ -145,7 +145,8 @@ class Faults:
         self._active: list[Fault] = []
         self._used_kinds: set[str] = set()
         """Kinds of faults that occurred since they were last taken: some are used up and leave traces."""
-        self._has_carried_out_order = False
+        self._kinds_with_orders: set[str] = set()
+        """Kinds of faults in spite of which IBKR has carried out an order, since they were last taken."""
         self.trigger_event: Callable[[Fault], None] = lambda fault: None
         self.undo_event: Callable[[Fault], None] = lambda fault: None
         self.is_over: Callable[[Fault], bool] = lambda fault: False
@@ -178,10 +179,11 @@ class Faults:
         self._used_kinds = self._used_kinds - kinds
         return kinds
 
-    def pop_carried_out_order(self) -> bool:
-        """Whether IBKR has carried out an order in spite of a fault since the last call."""
-        carried_out, self._has_carried_out_order = self._has_carried_out_order, False
-        return carried_out
+    def pop_kinds_with_orders(self, kind: str | None = None) -> set[str]:
+        """All kinds, or this one, in spite of which IBKR has carried out an order since the last call."""
+        kinds = self._kinds_with_orders if kind is None else self._kinds_with_orders & {kind}
+        self._kinds_with_orders = self._kinds_with_orders - kinds
+        return kinds
 
     def describe_active(self) -> list[dict[str, Any]]:
         """The active faults with their options, for people."""
@@ -200,7 +202,8 @@ class Faults:
         fault = next(applying, None)
         if fault is not None:
             self._used_kinds.add(fault.kind)
-            self._has_carried_out_order |= fault.done and ORDER_CALL.search(target) is not None
+            if fault.done and ORDER_CALL.search(target):
+                self._kinds_with_orders.add(fault.kind)
         return fault
 
     def _count_use(self, fault: Fault) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.control import BRIDGE_STAYS, GHOSTS_STAY, ORDERS_STAY, Control, ControlError, not_restored, send
+from ibkr_bridge.sim.faults import KINDS
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire
 
@@ -119,7 +120,9 @@ async def test_the_bridge_of_a_demo_is_restored_too(sim: Simulator, wire: Wire, 
 )
 def test_what_cannot_be_undone_is_named(kinds: set[str], texts: list[str]) -> None:
     """For a simulator without a bridge of its own."""
-    assert list(not_restored(kinds, has_order=True, has_bridge=False)) == texts
+    with_orders = {kind for kind in kinds if KINDS[kind].defaults.get("done")}
+
+    assert list(not_restored(kinds, with_orders, has_bridge=False)) == texts
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,7 @@ def test_what_cannot_be_undone_is_named(kinds: set[str], texts: list[str]) -> No
     [
         ("POST", "/v1/api/iserver/account/DU1234567/orders", True),
         ("POST", "/v1/api/iserver/reply/abc", True),
+        ("POST", "/v1/api/iserver/account/DU1234567/orders/whatif", False),
         ("GET", "/v1/api/iserver/account/orders", False),
         ("GET", "/v1/api/portfolio/accounts", False),
     ],
@@ -142,6 +146,18 @@ async def test_only_an_order_that_was_carried_out_stays(
     met = await send(path, "DELETE", "/faults")
 
     assert (unmet["not_restored"], met["not_restored"]) == ([], [ORDERS_STAY] * stays)
+
+
+async def test_the_end_of_one_fault_says_nothing_of_the_orders_of_another(path: Path, wire: Wire) -> None:
+    """It is said when that one ends."""
+    await send(path, "POST", "/faults", {"kind": "done-timeout-503", "seconds": 0})
+    await wire.call("POST", "/v1/api/iserver/account/DU1234567/orders", ORDER)
+    await send(path, "POST", "/faults", {"kind": "gzip"})
+
+    other = await send(path, "DELETE", "/faults?kind=gzip")
+    own = await send(path, "DELETE", "/faults?kind=done-timeout-503")
+
+    assert (other["not_restored"], own["not_restored"]) == ([], [ORDERS_STAY])
 
 
 @pytest.mark.parametrize("kind", ["brokerage-lost", "no-bridge", "disconnected", "never-established"])
