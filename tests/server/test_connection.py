@@ -302,14 +302,26 @@ async def test_a_head_behind_another_request_is_limited_too(
     assert re.findall(rb"HTTP/1\.[01] (\d{3}) ", replies)[1:] == [status]
 
 
-async def test_a_head_behind_a_declined_upgrade_is_limited_too(harness: Harness) -> None:
-    """aiohttp keeps what follows an upgrade, and reads it as a request later."""
-    first = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-    sent = first + head_of(60_000)
+@pytest.mark.parametrize("server", [(10, 30.0)], indirect=True)
+@pytest.mark.parametrize(("size", "status"), [(30_000, b"200"), (60_000, b"431")])
+async def test_a_head_behind_a_declined_upgrade_is_limited_too(server: LimitedServer, size: int, status: bytes) -> None:
+    """aiohttp keeps what follows an upgrade, and reads it as a request once the upgrade is declined."""
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
+    reader, writer = await connect(server, b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + upgrade + b"\r\n")
+    await server.entered.wait()
+    (connection,) = server.limiter.connections
+    head = head_of(size)
 
-    replies = await harness.send_raw(*(sent[at : at + 4000] for at in range(0, len(sent), 4000)))
+    async with asyncio.timeout(10):
+        for at in range(0, size, 4000):
+            writer.write(head[at : at + 4000])
+            while len(connection._message_tail) < min(at + 4000, size):
+                await asyncio.sleep(0)
+        server.may_answer.set()
+        replies = await reader.read()
 
-    assert re.findall(rb"HTTP/1\.[01] (\d{3}) ", replies) != [b"200", b"200"]
+    assert re.findall(rb"HTTP/1\.[01] (\d{3}) ", replies) == [b"200", status]
+    writer.close()
 
 
 async def test_a_head_that_never_ends_is_refused_at_its_limit(harness: Harness) -> None:
