@@ -262,6 +262,7 @@ class Bridge:
             self._server.close()  # new connections queue in systemd's socket until the next process accepts them
         self.profile.streaming.hub.close_all("shutting_down")  # else the drain would wait for them
         self.profile.keeper.request_check()  # a check wakes the calls that wait for the session, so that they end
+        self._connection_limiter.on_closed = self.profile.admission.drop_disconnected
         self.profile.admission.drop_disconnected()
         await self.drain.wait_finished()
         if self._server is not None:

@@ -21,6 +21,7 @@ from aiohttp import StreamReader, hdrs, web
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from ibkr_bridge import events
+from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.server.peer_socket import is_reset, unread_bytes
 from ibkr_bridge.server.unread_replies import CHECK_INTERVAL_S, Unread, UnreadReplies
 
@@ -80,6 +81,8 @@ class ConnectionLimiter:
         self._unread_timer: asyncio.TimerHandle | None = None
         self.head_received = asyncio.Event()
         """Set whenever a request head is complete, or a connection has closed."""
+        self.on_closed: Callable[[], None] = noop
+        """Called when a connection has closed, and its requests count as disconnected."""
 
     def __repr__(self) -> str:
         return f"<ConnectionLimiter {len(self._connections)}/{self._limit} connections>"
@@ -216,6 +219,7 @@ class ClientConnection(RequestHandler):
             self.on_lost()
         self._limiter.remove(self)
         super().connection_lost(exc)
+        self._limiter.on_closed()
 
     @property
     def is_writable(self) -> bool:

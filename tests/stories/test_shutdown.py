@@ -72,7 +72,10 @@ async def test_an_order_in_flight_is_waited_for_longer(sim: MarketStage, tmp_pat
     assert status == 0
 
 
-async def test_the_end_does_not_wait_for_queued_reads_whose_callers_have_left(sim: MarketStage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("leave_during_the_end", [False, True])
+async def test_the_end_does_not_wait_for_queued_reads_whose_callers_have_left(
+    sim: MarketStage, tmp_path: Path, leave_during_the_end: bool
+) -> None:
     """Four at a time are inside for a second: the last of them would be sent five seconds later, for nobody."""
     sim.faults.add("delay", path="/portfolio/DU1234567/position/", seconds=1.0)
     async with Harness(settings_for(sim.url, tmp_path)) as harness:
@@ -82,13 +85,15 @@ async def test_the_end_does_not_wait_for_queued_reads_whose_callers_have_left(si
         async with asyncio.timeout(10):
             while len(admission._waiting) < len(reads) - admission.slots_taken:
                 await asyncio.sleep(0.01)
+            ending = asyncio.create_task(harness.bridge.finish()) if leave_during_the_end else None
+            await asyncio.sleep(0)
             for read in reads:
                 read.cancel()
             while any(waiting.is_connected() for waiting in admission._waiting):
                 await asyncio.sleep(0.01)
 
         async with asyncio.timeout(3.5):
-            unfinished = await harness.bridge.finish()
+            unfinished = await (ending or harness.bridge.finish())
 
     assert (unfinished, admission.waiting().total()) == (0, 0)
 
