@@ -30,12 +30,15 @@ class RequestShares:
         self._max_requests = max_requests
         self._share = reduced_capacity(max_requests)
         self._by_key: Counter[str] = Counter()
-        self.total = 0
-        """How many requests with a key are being handled."""
         self._reduced = 0
 
     def __repr__(self) -> str:
         return f"<RequestShares {self.total}/{self._max_requests} requests>"
+
+    @property
+    def total(self) -> int:
+        """How many requests with a key are being handled."""
+        return self._by_key.total()
 
     def begin(self, key_label: str, *, has_reduced_share: bool) -> Callable[[], None]:
         """Count a request that begins. Returns the function to call once when it ends.
@@ -52,5 +55,4 @@ class RequestShares:
 
     def _add(self, key_label: str, count: int, has_reduced_share: bool) -> None:
         self._by_key[key_label] += count
-        self.total += count
         self._reduced += count * has_reduced_share
