@@ -84,10 +84,9 @@ class Control:
         if kind is not None and kind not in KINDS:
             return _refuse(f"no fault is called {kind!r}; known are: {', '.join(sorted(KINDS))}")
         self._simulator.faults.clear(kind)
-        faults = self._simulator.faults
-        return self._state(await self._restore(faults.pop_used_kinds(kind), faults.pop_kinds_with_orders(kind)))
+        return self._state(await self._restore(self._simulator.faults.pop_used_kinds(kind)))
 
-    async def _restore(self, kinds: Collection[str], with_orders: Collection[str]) -> list[str]:
+    async def _restore(self, kinds: Mapping[str, bool]) -> list[str]:
         """Undo what these kinds of faults have left behind. Returns what cannot be undone, in words."""
         if not kinds:
             return []
@@ -97,7 +96,7 @@ class Control:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RESTORE_TIMEOUT_S):
                     await self._restore_bridge()
-        return list(not_restored(kinds, with_orders, has_bridge=self._restore_bridge is not None))
+        return list(not_restored(kinds, has_bridge=self._restore_bridge is not None))
 
     async def _login(self, request: web.Request) -> web.Response:
         for kind in ("sso-lost", "brokerage-lost", "competing"):
@@ -113,14 +112,14 @@ class Control:
         return web.json_response({"active": active, "kinds": kinds, "not_restored": list(remains)})
 
 
-def not_restored(kinds: Collection[str], with_orders: Collection[str], *, has_bridge: bool) -> Iterator[str]:
+def not_restored(kinds: Mapping[str, bool], *, has_bridge: bool) -> Iterator[str]:
     """What these kinds of faults leave behind for good, or for a while.
 
     Args:
-        with_orders: those of them in spite of which IBKR carried out an order.
+        kinds: by kind, whether IBKR carried out an order in spite of such a fault.
         has_bridge: whether the bridge in front is restored too.
     """
-    if not HARMLESS_KINDS.issuperset(with_orders):
+    if any(has_order and kind not in HARMLESS_KINDS for kind, has_order in kinds.items()):
         yield ORDERS_STAY
     if not UNANSWERED_KINDS.isdisjoint(kinds):
         yield GHOSTS_STAY

@@ -143,10 +143,10 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
-        self._used_kinds: set[str] = set()
-        """Kinds of faults that occurred since they were last taken: some are used up and leave traces."""
-        self._kinds_with_orders: set[str] = set()
-        """Kinds of faults in spite of which IBKR has carried out an order, since they were last taken."""
+        self._used_kinds: dict[str, bool] = {}
+        """By kind of the faults that occurred since they were last taken, and may be used up: whether IBKR has carried
+        out an order in spite of one.
+        """
         self.trigger_event: Callable[[Fault], None] = lambda fault: None
         self.undo_event: Callable[[Fault], None] = lambda fault: None
         self.is_over: Callable[[Fault], bool] = lambda fault: False
@@ -161,7 +161,7 @@ class Faults:
         fault = _make_fault(kind, options)
         if KINDS[kind].side is Side.EVENT:
             self.trigger_event(fault)
-            self._used_kinds.add(kind)
+            self._used_kinds.setdefault(kind, False)
         self._active.append(fault)
         return fault
 
@@ -173,17 +173,12 @@ class Faults:
             if KINDS[fault.kind].side is Side.EVENT:
                 self.undo_event(fault)
 
-    def pop_used_kinds(self, kind: str | None = None) -> set[str]:
-        """All kinds that occurred since the last call, or this one if it did; also those that are used up."""
-        kinds = self._used_kinds if kind is None else self._used_kinds & {kind}
-        self._used_kinds = self._used_kinds - kinds
-        return kinds
-
-    def pop_kinds_with_orders(self, kind: str | None = None) -> set[str]:
-        """All kinds, or this one, in spite of which IBKR has carried out an order since the last call."""
-        kinds = self._kinds_with_orders if kind is None else self._kinds_with_orders & {kind}
-        self._kinds_with_orders = self._kinds_with_orders - kinds
-        return kinds
+    def pop_used_kinds(self, kind: str | None = None) -> dict[str, bool]:
+        """All kinds that occurred since the last call, or this one if it did; also those that are used up. The value
+        says whether IBKR has carried out an order in spite of such a fault.
+        """
+        kinds = [each for each in self._used_kinds if kind in (None, each)]
+        return {each: self._used_kinds.pop(each) for each in kinds}
 
     def describe_active(self) -> list[dict[str, Any]]:
         """The active faults with their options, for people."""
@@ -201,9 +196,8 @@ class Faults:
         applying = (fault for fault in self._active if KINDS[fault.kind].side is side and fault.matches(target, own))
         fault = next(applying, None)
         if fault is not None:
-            self._used_kinds.add(fault.kind)
-            if fault.done and ORDER_CALL.search(target):
-                self._kinds_with_orders.add(fault.kind)
+            carried_out = fault.done and ORDER_CALL.search(target) is not None
+            self._used_kinds[fault.kind] = self._used_kinds.get(fault.kind, False) or carried_out
         return fault
 
     def _count_use(self, fault: Fault) -> None:

@@ -120,9 +120,9 @@ async def test_the_bridge_of_a_demo_is_restored_too(sim: Simulator, wire: Wire, 
 )
 def test_what_cannot_be_undone_is_named(kinds: set[str], texts: list[str]) -> None:
     """For a simulator without a bridge of its own."""
-    with_orders = {kind for kind in kinds if KINDS[kind].defaults.get("done")}
+    with_orders = {kind: bool(KINDS[kind].defaults.get("done")) for kind in kinds}
 
-    assert list(not_restored(kinds, with_orders, has_bridge=False)) == texts
+    assert list(not_restored(with_orders, has_bridge=False)) == texts
 
 
 @pytest.mark.parametrize(
