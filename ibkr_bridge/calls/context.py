@@ -14,6 +14,9 @@ from ibkr_bridge.calls.facts import RequestFacts, facts_without_rules
 from ibkr_bridge.calls.messages import Call, OnLateResponse, Response
 from ibkr_bridge.ibkr.endpoint import Endpoint, OrderOperation
 
+HOOK_LISTS = ("preconditions", "on_sent", "on_released", "on_given_up")
+"""The members of a context to which stages append; each copy has lists of its own."""
+
 
 class CallerGone(Exception):
     """The caller disconnected before its call was sent. The call is never sent."""
@@ -149,8 +152,8 @@ class CallContext:
 
     def _copy(self, **changes: object) -> CallContext:
         copied = object.__new__(CallContext)  # `dataclasses.replace` takes five times as long, and every read is copied
-        copied.__dict__.update(self.__dict__, **changes)
-        copied.preconditions = list(self.preconditions)
-        copied.on_sent, copied.on_released = list(self.on_sent), list(self.on_released)
-        copied.on_given_up = list(self.on_given_up)
+        values = self.__dict__ | changes
+        for hooks in HOOK_LISTS:
+            values[hooks] = values[hooks].copy()
+        copied.__dict__ = values
         return copied

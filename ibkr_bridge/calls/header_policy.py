@@ -29,11 +29,16 @@ def request_headers(sent: Iterable[tuple[str, str]]) -> Headers:
         key = name.lower()
         if key in REQUEST_HEADERS and key not in first_values and value.isascii() and len(value) <= MAX_HEADER_LENGTH:
             first_values[key] = value
-    crossing = [(name, first_values.get(key) or default) for key, (name, default) in REQUEST_HEADERS.items()]
-    return (*(pair for pair in crossing if pair[1]), ("User-Agent", USER_AGENT))
+    crossing = [
+        (name, value) for key, (name, default) in REQUEST_HEADERS.items() if (value := first_values.get(key) or default)
+    ]
+    return (*crossing, ("User-Agent", USER_AGENT))
 
 
 def response_headers(sent: Mapping[str, str]) -> dict[str, str]:
     """The headers of the Gateway's response that are sent to the caller."""
-    values = ((name, sent.get(name)) for name in RESPONSE_HEADERS)
-    return {name: value for name, value in values if value is not None and value.isascii() and value.isprintable()}
+    return {
+        name: value
+        for name in RESPONSE_HEADERS
+        if (value := sent.get(name)) is not None and value.isascii() and value.isprintable()
+    }

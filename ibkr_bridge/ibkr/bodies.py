@@ -12,7 +12,7 @@ ACCOUNTS_FIRST_PHRASE = b"query /accounts first"
 LOST_SESSION_PHRASES = (ACCOUNTS_FIRST_PHRASE, b"no bridge", b"init session first", b"no session", b"not authenticated")
 """IBKR's texts for a call without a session: it did not process the call."""
 MAX_ERROR_BYTES = 64 * 1024  # of an error: they may stand anywhere in it, in JSON, in plain text or on a page
-ERROR_MEMBER = re.compile(rb'"error"', re.IGNORECASE)
+ERROR_MEMBER = b'"error"'  # in small letters
 MAX_EMBEDDED_ERROR_BYTES = 300  # of a good response, which may be long, and may contain the same words as data
 
 
@@ -73,8 +73,8 @@ def _error_text(status: int, body: bytes) -> bytes:
     """What a response says if it is an error, in small letters. Other statuses need a member `error`."""
     if status >= HTTPStatus.BAD_REQUEST:
         return body[:MAX_ERROR_BYTES].lower()
-    beginning = body[:MAX_EMBEDDED_ERROR_BYTES]
-    return beginning.lower() if ERROR_MEMBER.search(beginning) else b""
+    beginning = body[:MAX_EMBEDDED_ERROR_BYTES].lower()
+    return beginning if ERROR_MEMBER in beginning else b""
 
 
 def has_embedded_error(body: bytes) -> bool:

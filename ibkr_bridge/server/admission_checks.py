@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable
@@ -45,11 +46,17 @@ def check_host(request: web.Request, _: RequestContext) -> None:
 
 def is_known_host(host: str, settings: Settings) -> bool:
     """Whether a Host header names this bridge: loopback with any port, its address, or a listed name."""
-    match = HOST_PATTERN.fullmatch(host)
-    if match is None:
+    name = _name_in_host(host)
+    if name is None:
         return False
-    name = match.group(1)
     return is_loopback(name.strip("[]")) or _is_listed({host, name}, settings) or _is_wildcard(name, settings)
+
+
+@functools.lru_cache(maxsize=64)  # callers send few different ones, each with every request
+def _name_in_host(host: str) -> str | None:
+    """The name or address in a Host header, without the port; None if it has another form."""
+    match = HOST_PATTERN.fullmatch(host)
+    return match.group(1) if match is not None else None
 
 
 def _is_listed(names: set[str], settings: Settings) -> bool:

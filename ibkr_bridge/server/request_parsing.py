@@ -61,7 +61,7 @@ async def read_call(
     call = Call(
         method_at_ibkr(request.method),
         upstream_target.raw_path + query,
-        request_headers((name, value) for name in REQUEST_HEADERS for value in request.headers.getall(name, ())),
+        request_headers([(name, value) for name in REQUEST_HEADERS for value in request.headers.getall(name, ())]),
         body,
         is_change=endpoint.effect is not Effect.READ,
     )
