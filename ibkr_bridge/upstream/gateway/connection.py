@@ -11,6 +11,7 @@ It uses aiohttp's parser in C and its flow control, without aiohttp's session. T
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import aiohttp
@@ -34,6 +35,8 @@ class GatewayConnection(ResponseHandler):
     _is_expecting = False
     _beginning: bytes | None = None  # of a response, held back until it is known whether it can have a body
     _ignore_body = False
+    _head_deadline: float | None = None  # of the head that is read now; in seconds of the event loop
+    _head_timer: asyncio.TimerHandle | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -52,17 +55,60 @@ class GatewayConnection(ResponseHandler):
         self._is_expecting = False
         return self.is_clean and self._parser is not None and self._parser.feed_eof() is None
 
-    async def read_head(self) -> tuple[RawResponseMessage, StreamReader]:
+    async def read_head(self, timeout_s: float | None = None) -> tuple[RawResponseMessage, StreamReader]:
         """Read the head of the response; the body follows as a stream. Provisional responses (100, 102) are skipped.
 
+        Args:
+            timeout_s: seconds for the head to come; None for no deadline.
+
         Raises:
+            TimeoutError: it did not come in time. It can be read later all the same.
             aiohttp.ClientOSError, aiohttp.ServerDisconnectedError: the connection ended first.
             aiohttp.http_exceptions.HttpProcessingError: the bytes are not HTTP.
         """
-        while True:
-            message, body = await self.read()
-            if message.code < 100 or message.code > 199 or message.code == 101:
-                return message, body
+        if timeout_s is not None:
+            self._set_deadline(timeout_s)
+        try:
+            while True:
+                message, body = await self.read()
+                if message.code < 100 or message.code > 199 or message.code == 101:
+                    return message, body
+                if self._is_overdue():  # the timer may have run while nothing waited
+                    raise TimeoutError
+        finally:
+            self._head_deadline = None
+
+    def _set_deadline(self, timeout_s: float) -> None:
+        """Start the deadline of a head. The timer of an earlier one goes on and is set again when it runs: a timer for
+        each call would cost 3 % of the bridge's time.
+        """
+        self._head_deadline = self._loop.time() + timeout_s
+        if self._head_timer is not None and self._head_timer.when() > self._head_deadline:
+            self._stop_timer()
+        if self._head_timer is None:
+            self._head_timer = self._loop.call_at(self._head_deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._head_timer = None
+        if self._head_deadline is None:
+            return
+        if not self._is_overdue():
+            self._head_timer = self._loop.call_at(self._head_deadline, self._on_timer)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
+    def _is_overdue(self) -> bool:
+        return self._head_deadline is not None and self._loop.time() >= self._head_deadline
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End what waits for the connection, and the timer."""
+        self._stop_timer()
+        super().connection_lost(exc)
 
     def abort(self) -> None:
         """End the connection without a TLS close message. The reader of the body gets an exception."""

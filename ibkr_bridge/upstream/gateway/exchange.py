@@ -134,8 +134,7 @@ class Exchange:
 
     async def _read_head_with_deadline(self, connection: GatewayConnection) -> Head:
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._read_head(connection)
+            return await self._read_head(connection)
         except TimeoutError as exc:
             self._detach(functools.partial(self._read_late, connection), self._on_released)
             raise GatewayTimeout("the Gateway did not answer in time") from exc
@@ -153,7 +152,7 @@ class Exchange:
 
     async def _read_head(self, connection: GatewayConnection) -> Head:
         try:
-            message, body = await connection.read_head()
+            message, body = await connection.read_head(self._timeout_s)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
             raise ConnectionLost(before_response=not connection.response_started) from exc
         except HttpProcessingError as exc:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -286,3 +287,75 @@ async def test_the_default_script_responds_ok(gateway: ScriptedGateway, client: 
 
     assert (await send(client)).body == b"{}"
     assert gateway.requests[0].method == "GET"
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+MOMENT_S, LATER_S = 0.01, 0.05  # real time; only the event loop's own clock moves these deadlines
+
+
+@pytest.fixture
+async def connection() -> GatewayConnection:
+    """A connection to nowhere that expects a response; the test passes the bytes to it."""
+    connection = GatewayConnection(asyncio.get_running_loop())
+    connection.send(b"")
+    return connection
+
+
+async def read_ok(connection: GatewayConnection, timeout_s: float) -> None:
+    """Let a head come at once, and make the connection expect the next one."""
+    reading = asyncio.create_task(connection.read_head(timeout_s))
+    await asyncio.sleep(0)
+    connection.data_received(OK)
+    assert (await reading)[0].code == 200
+    connection.send(b"")
+
+
+async def test_provisional_responses_do_not_move_the_deadline(connection: GatewayConnection) -> None:
+    """A Gateway that sends one after the other would be waited for without end."""
+    reading = asyncio.create_task(connection.read_head(MOMENT_S))
+    while not reading.done():
+        connection.data_received(CONTINUE)
+        await asyncio.sleep(0)
+
+    with pytest.raises(TimeoutError):
+        await reading
+
+
+async def test_a_head_can_be_read_after_its_deadline(connection: GatewayConnection) -> None:
+    """The late response may tell what became of an order."""
+    with pytest.raises(TimeoutError):
+        await connection.read_head(MOMENT_S)
+
+    connection.data_received(OK)
+
+    assert (await connection.read_head())[0].code == 200
+
+
+async def test_a_shorter_deadline_after_a_longer_one_holds(connection: GatewayConnection) -> None:
+    """The timer of the earlier call is still set."""
+    await read_ok(connection, TEST_TIMEOUT_S)
+
+    with pytest.raises(TimeoutError):
+        await connection.read_head(MOMENT_S)
+
+
+async def test_a_longer_deadline_after_a_shorter_one_is_waited_for(connection: GatewayConnection) -> None:
+    """The timer of the earlier call must not end this one."""
+    await read_ok(connection, MOMENT_S)
+    began = asyncio.get_running_loop().time()
+
+    with pytest.raises(TimeoutError):
+        await connection.read_head(LATER_S)
+
+    assert asyncio.get_running_loop().time() - began >= LATER_S - time.get_clock_info("monotonic").resolution
+
+
+async def test_no_timer_outlives_its_connection(connection: GatewayConnection) -> None:
+    """It would hold the memory of the connection until its time."""
+    await read_ok(connection, TEST_TIMEOUT_S)
+    timer = connection._head_timer
+
+    connection.connection_lost(None)
+
+    assert timer is not None
+    assert timer.cancelled()
