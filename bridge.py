@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
-REQUIRED_MODULES = ("aiohttp", "structlog", "dotenv", "jwt")
+REQUIRED_MODULES = ("aiohttp", "structlog", "dotenv", "jwt", "msgspec")
 EXIT_MISCONFIGURED = 78
 
 

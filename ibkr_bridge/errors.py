@@ -6,7 +6,9 @@
     ├── InvalidRequest          bad_path · bad_request · not_bridged ·
     │                           method_not_allowed · payload_too_large ·
     │                           uri_too_long · unsupported_media_type ·
-    │                           not_supported                                   what was sent
+    │                           not_supported · validation_failed ·
+    │                           account_not_found · instrument_not_found ·
+    │                           order_not_found · ambiguous_symbol              what was sent
     ├── Refused                 read_only · paper_only · account_not_allowed ·
     │                           order_limit_exceeded · trading_paused ·
     │                           confirmation_required                           a rule refused; nothing was sent
@@ -18,7 +20,8 @@
     │                           market_data_limit                               nothing was sent; waiting may help
     ├── GatewayError            gateway_unreachable · gateway_timeout ·
     │                           gateway_protocol_error · gateway_forbidden ·
-    │                           upstream_refused · order_unknown ·
+    │                           upstream_refused · upstream_error ·
+    │                           order_rejected · order_unknown ·
     │                           order_not_placed                                the Gateway or IBKR
     └── Internal                internal                                        a bug of the bridge
 
@@ -28,7 +31,7 @@ what to do. Neither repeats what the caller sent, so neither can contain a key, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 
@@ -39,6 +42,8 @@ class BridgeError(Exception):
         detail: what happened, one sentence.
         hint: what to do about it; that of the class if left out.
         retry_after: seconds after which the call may be repeated; None if waiting does not help.
+        field: the member or parameter that is to blame; None if it is none in particular.
+        members: further members of the answer, in the form of JSON.
     """
 
     status: ClassVar[int] = 500
@@ -47,11 +52,23 @@ class BridgeError(Exception):
     headers: ClassVar[dict[str, str]] = {}
     request_id: str | None = None
     """The id of the request that got it first, if it is a replay."""
+    needs_sign_in: bool = False
+    """Whether a person has to sign in at IBKR first."""
 
-    def __init__(self, detail: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        hint: str | None = None,
+        retry_after: float | None = None,
+        field: str | None = None,
+        members: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
+        self.field = field
+        self.members = members or {}
         if hint is not None:
             self.hint = hint
 
@@ -167,6 +184,41 @@ class UnsupportedMediaType(InvalidRequest):
     status, code = 415, "unsupported_media_type"
     hint = "send the body without Content-Encoding"
     headers: ClassVar[dict[str, str]] = {"Accept-Encoding": "identity"}
+
+
+class ValidationFailed(InvalidRequest):
+    """A parameter or a member of the body is not valid. Nothing was sent."""
+
+    status, code = 422, "validation_failed"
+    hint = "correct what `field` names, as the detail says"
+
+
+class AccountNotFound(InvalidRequest):
+    """The login has no such account."""
+
+    status, code = 404, "account_not_found"
+    hint = "GET /accounts lists the accounts of the login"
+
+
+class InstrumentNotFound(InvalidRequest):
+    """IBKR has no such instrument."""
+
+    status, code = 404, "instrument_not_found"
+    hint = "GET /instruments?symbol= finds instruments; write SYMBOL@EXCHANGE, or use the conid"
+
+
+class OrderNotFound(InvalidRequest):
+    """Neither the journal nor IBKR's list of the day has such an order."""
+
+    status, code = 404, "order_not_found"
+    hint = "GET /orders lists the orders of the last day"
+
+
+class AmbiguousSymbol(InvalidRequest):
+    """The symbol stands for several instruments, and nothing says which one is meant."""
+
+    status, code = 409, "ambiguous_symbol"
+    hint = "use the conid of one of the candidates, or write SYMBOL@EXCHANGE"
 
 
 class Refused(BridgeError):
@@ -355,6 +407,20 @@ class UpstreamRefused(GatewayError):
 
     status, code = 403, "upstream_refused"
     hint = "the user signed in at the Gateway may lack the permission or subscription for this call"
+
+
+class UpstreamError(GatewayError):
+    """IBKR did not carry out the read, or its answer cannot be used."""
+
+    code = "upstream_error"
+    hint = "send the request again in a few seconds; if it fails again, IBKR does not offer this for the instrument"
+
+
+class OrderRejected(GatewayError):
+    """IBKR refused the order. It does not exist."""
+
+    status, code = 422, "order_rejected"
+    hint = "change the order as IBKR's words say, and send it as a new one"
 
 
 class OrderUnknown(GatewayError):

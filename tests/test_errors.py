@@ -48,6 +48,13 @@ STATUSES = {  # each code with its status
     "journal_unavailable": 503,
     "market_data_limit": 429,
     "order_not_placed": 502,
+    "validation_failed": 422,
+    "account_not_found": 404,
+    "instrument_not_found": 404,
+    "order_not_found": 404,
+    "ambiguous_symbol": 409,
+    "upstream_error": 502,
+    "order_rejected": 422,
 }
 LEAVES = tuple(error_classes())
 

@@ -38,6 +38,18 @@ class Auth(Enum):
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """One parameter in the query of a route, for the documentation; the handler checks it."""
+
+    name: str
+    doc: str
+    type: object = str
+    """What its text stands for, as msgspec writes it in a schema."""
+    is_required: bool = False
+    example: str = ""
+
+
+@dataclass(frozen=True)
 class Route:
     """One route of the bridge itself. `{name}` in a path stands for one segment."""
 
@@ -49,6 +61,8 @@ class Route:
     handler: Handler
     request: type | None = None
     """The shape of the request body; None if it takes none."""
+    parameters: tuple[Parameter, ...] = ()
+    """What its query may contain."""
     response: type | None = None
     """The shape of a response with status 200; None if there is no class for it."""
     errors: tuple[type[BridgeError], ...] = ()

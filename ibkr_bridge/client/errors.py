@@ -114,7 +114,8 @@ class AccessDenied(BridgeRefused):
 
 class InvalidRequest(BridgeRefused):
     """The call must be changed: `bad_path`, `bad_request`, `not_bridged`, `not_supported`, `method_not_allowed`,
-    `payload_too_large`, `uri_too_long`, `unsupported_media_type`."""
+    `payload_too_large`, `uri_too_long`, `unsupported_media_type`, `validation_failed`, `account_not_found`,
+    `instrument_not_found`, `order_not_found`, `ambiguous_symbol`."""
 
 
 class Refused(BridgeRefused):

@@ -11,16 +11,23 @@ from ibkr_bridge.errors import (
     BridgeError,
     Internal,
 )
-from ibkr_bridge.server.app_keys import REQUEST_CONTEXT
+from ibkr_bridge.models.session import ActionKind
+from ibkr_bridge.server.app_keys import REQUEST_CONTEXT, SETTINGS
+from ibkr_bridge.server.user_messages import Advice, advice_on
 
 AIOHTTP_ERRORS: dict[int, type[BridgeError]] = {500: Internal}
+
+
+def _sign_in_url(request: web.Request, advice: Advice) -> str | None:
+    return str(request.app[SETTINGS].gateway_url) if advice.kind is ActionKind.SIGN_IN else None
 
 
 def problem_response(request: web.Request, error: BridgeError) -> web.Response:
     """An error as `application/problem+json` (RFC 9457)."""
     request_context = request[REQUEST_CONTEXT]
     request_context.code = error.code
-    body = {
+    advice = advice_on(error)
+    body: dict[str, object] = {
         "type": f"urn:ibkr-bridge:problem:{error.code}",
         "title": error.title,
         "status": error.status,
@@ -30,6 +37,10 @@ def problem_response(request: web.Request, error: BridgeError) -> web.Response:
         "hint": error.hint,
         "request_id": error.request_id or request_context.request_id,
         "retryable": error.retryable,
+        "field": error.field,
+        "user_message": advice.user_message,
+        "action": {"kind": advice.kind.value, "url": _sign_in_url(request, advice)},
+        **error.members,
     }
     headers = dict(error.headers)
     if error.retry_after is not None:

@@ -49,6 +49,8 @@ def unavailable_error(session_status: SessionStatus, checked: Session | None = N
         )
     soon = session.state in (SessionState.OPENING, SessionState.UNUSABLE, SessionState.STARTING)
     words = f"; IBKR says: {session_status.ibkr_message}" if session_status.ibkr_message else ""
-    return SessionUnavailable(
+    error = SessionUnavailable(
         STATE_DETAILS[session.state] + words, hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S
     )
+    error.needs_sign_in = session.state is SessionState.SIGNED_OUT
+    return error

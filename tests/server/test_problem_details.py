@@ -9,7 +9,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from ibkr_bridge.errors import BridgeError, Busy, Internal, InvalidKey, MethodNotAllowed, RateLimited, error_classes
+from ibkr_bridge.errors import (
+    AmbiguousSymbol,
+    BridgeError,
+    Busy,
+    Internal,
+    InvalidKey,
+    MethodNotAllowed,
+    RateLimited,
+    error_classes,
+)
 from ibkr_bridge.server.app_keys import REQUEST_CONTEXT
 from ibkr_bridge.server.problem_details import problem_response
 from ibkr_bridge.server.request_context import RequestContext
@@ -44,6 +53,19 @@ def test_a_problem_has_the_members_of_the_standard_and_our_own(request_: web.Req
         "hint": Busy.hint,
         "request_id": "this-request",
         "retryable": True,
+        "field": None,
+        "user_message": "The trading connection is busy. Try again in a moment.",
+        "action": {"kind": "retry", "url": None},
+    }
+
+
+def test_an_error_names_the_field_and_brings_its_own_members(request_: web.Request) -> None:
+    """The candidates of a symbol, for example."""
+    error = AmbiguousSymbol("two instruments", field="symbol", members={"candidates": [{"conid": 1}]})
+
+    assert {name: body_of(problem_response(request_, error))[name] for name in ("field", "candidates")} == {
+        "field": "symbol",
+        "candidates": [{"conid": 1}],
     }
 
 
