@@ -21,8 +21,8 @@
     ├── GatewayError            gateway_unreachable · gateway_timeout ·
     │                           gateway_protocol_error · gateway_forbidden ·
     │                           upstream_refused · upstream_error ·
-    │                           order_rejected · order_unknown ·
-    │                           order_not_placed                                the Gateway or IBKR
+    │                           order_rejected · order_not_working ·
+    │                           order_unknown · order_not_placed                                the Gateway or IBKR
     └── Internal                internal                                        a bug of the bridge
 
 Packages raise these; only `server/problem_details.py` turns them into HTTP. A message says what happened, a hint says
@@ -421,6 +421,13 @@ class OrderRejected(GatewayError):
 
     status, code = 422, "order_rejected"
     hint = "change the order as IBKR's words say, and send it as a new one"
+
+
+class OrderNotWorking(GatewayError):
+    """IBKR does not cancel or change the order: it is over, or never worked."""
+
+    status, code = 409, "order_not_working"
+    hint = "GET /orders/{id} shows what became of the order"
 
 
 class OrderUnknown(GatewayError):

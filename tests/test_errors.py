@@ -55,6 +55,7 @@ STATUSES = {  # each code with its status
     "ambiguous_symbol": 409,
     "upstream_error": 502,
     "order_rejected": 422,
+    "order_not_working": 409,
 }
 LEAVES = tuple(error_classes())
 

@@ -76,6 +76,8 @@ PURE_MODULES = """
     models/accounts.py models/base.py models/instruments.py models/orders.py models/quotes.py models/session.py
     quirks/snapshot_fields.py
     server/request_target.py server/tokens.py server/user_messages.py
+    ibkr/reads.py translation/accounts.py translation/classes.py translation/instruments.py translation/numbers.py
+    translation/orders.py translation/quotes.py translation/refusals.py translation/tickets.py
     session/backoff.py session/maintenance.py session/preflight.py session/state_machine.py session/unavailable.py
     streaming/deduplication.py streaming/market_data_lines.py streaming/protocol.py streaming/replay_buffer.py
     streaming/snapshot.py streaming/stale_reasons.py streaming/topic_silence.py streaming/views.py

@@ -13,14 +13,13 @@ from contextlib import nullcontext
 from aiohttp import hdrs, web
 
 from ibkr_bridge import events
+from ibkr_bridge.api.order_submission import submit_order
 from ibkr_bridge.api.session_compat import SESSION_ROUTES
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.header_policy import response_headers
 from ibkr_bridge.calls.messages import BodyStream, Response, discard
 from ibkr_bridge.errors import BridgeError, GatewayError, InvalidKey, MethodNotAllowed, NotBridged, OrderUnknown
-from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.ibkr.endpoint import RELEASES, Effect, Endpoint
-from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import (
     BUS,
@@ -30,8 +29,8 @@ from ibkr_bridge.server.app_keys import (
     SETTINGS,
     profile_of,
 )
-from ibkr_bridge.server.delivery import is_connected, unread_check
-from ibkr_bridge.server.request_parsing import check_still_valid, idempotency_key, read_call
+from ibkr_bridge.server.delivery import is_connected
+from ibkr_bridge.server.request_parsing import check_still_valid, read_call
 from ibkr_bridge.server.request_target import Target, UpstreamTarget
 from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
 
@@ -84,10 +83,12 @@ async def _forward(request: web.Request, profile: Profile, upstream_target: Upst
     _check_known_order_call(request_context.endpoint, upstream_target.segments)
     context = await read_call(request, request_context.endpoint, upstream_target, profile.settings.max_wait_s)
     is_order = context.endpoint.operation is not None and context.call.is_change
-    send = _submit_order if is_order else _execute
     request_context.timing = context.timing
     with request.app[DRAIN].order_counter if context.call.is_change else nullcontext():
-        response = await send(request, profile, context)
+        if is_order:
+            response = await submit_order(request, profile, context, upstream_target.segments)
+        else:
+            response = await _execute(request, profile, context)
         request_context.source, request_context.age_s = context.source, context.age_s
         return await _to_http(request, response)
 
@@ -106,40 +107,6 @@ def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> No
         raise NotBridged(
             "no order call of IBKR has this method and path", hint="docs/endpoints.md lists the order calls"
         )
-
-
-async def _submit_order(request: web.Request, profile: Profile, context: CallContext) -> Response:
-    """Submit an order call, and note its order record for the headers of the response and for its delivery."""
-    request_context = request[REQUEST_CONTEXT]
-    order_request = _order_request(request, context)
-    try:
-        return await profile.orders.submit(order_request)
-    except CallerGone as exc:
-        raise ConnectionResetError("the caller disconnected before anything was sent") from exc
-    finally:
-        record = request_context.order_record = order_request.record
-        if record is not None:
-            submitter = profile.orders.submitter
-            request_context.on_delivered = lambda arrived: submitter.on_delivery(record, arrived=arrived)
-            record.was_unread = unread_check(request)
-
-
-def _order_request(request: web.Request, context: CallContext) -> OrderRequest:
-    """Build the order request of a call from its context and headers."""
-    request_context, operation = request[REQUEST_CONTEXT], context.endpoint.operation
-    if operation is None:
-        raise ValueError("not an order call")
-    segments = request_context.upstream_target.segments if request_context.upstream_target else ()
-    return OrderRequest(
-        context,
-        operation,
-        owner=request_context.principal.owner if request_context.principal else "",
-        request_id=request_context.request_id,
-        idempotency_key=idempotency_key(request),
-        confirmations=context.facts.confirmations,
-        account=account_from_path(context.endpoint, segments),
-        path_id=segments[-1] if segments else "",
-    )
 
 
 async def _execute(request: web.Request, profile: Profile, context: CallContext) -> Response:

@@ -24,7 +24,7 @@ from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.orders.journal.end_mark import missing_end, read_mark
 from ibkr_bridge.orders.journal.store import last_entry, open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import verify
-from ibkr_bridge.redaction import escape_unprintable
+from ibkr_bridge.redaction import escape_unprintable, mask_account
 
 FILE = "main.orders.db"
 MAX_ORDERS = 1000  # the most that one list of the bridge has
@@ -64,13 +64,19 @@ def _list_orders(args: argparse.Namespace, settings: Settings) -> int:
     """Print the orders. Returns 1 if the bridge does not list them, or if the outcome of one is unknown."""
     try:
         with open_client(settings) as client:
-            rows = client.orders("unknown" if args.unknown else None, args.limit)
+            rows = [_masked(row) for row in client.orders("unknown" if args.unknown else None, args.limit)]
     except ClientError as exc:
         text = ": ".join(summarise(exc))
         print(json.dumps({"orders": None, "error": text}) if args.json else escape_unprintable(text))
         return EXIT_FAILURE
     print(json.dumps({"orders": rows}) if args.json else format_orders(rows))
     return EXIT_FAILURE if any(row.get("state") == "unknown" for row in rows) else EXIT_OK
+
+
+def _masked(row: dict[str, Any]) -> dict[str, Any]:
+    """The order without its account number: what a command prints is copied into tickets and chats."""
+    account = row.get("account")
+    return {**row, "account": mask_account(account) if isinstance(account, str) else None}
 
 
 def format_orders(orders: list[dict[str, Any]]) -> str:

@@ -18,7 +18,11 @@ from ibkr_bridge.ibkr.catalogue import MALFORMED_ESCAPE, NOT_VISIBLE_ASCII, endp
 from ibkr_bridge.ibkr.endpoint import Effect
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
-OWN_READ_ROUTES = ("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}")
+OWN_READ_ROUTES = (
+    *("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}"),
+    *("/session", "/accounts", "/accounts/{id}", "/accounts/{id}/positions", "/accounts/{id}/trades", "/positions"),
+    *("/account/balance", "/instruments", "/instruments/{conid}", "/quotes", "/history"),
+)
 PATH_PATTERN = re.compile(r"/(?!/)[^#]*", re.DOTALL)
 MAX_TARGET_BYTES = 4000  # of path and query; the bridge has the same limit: server/request_target.py
 REQUEST_ID_PATTERN = re.compile(r"[!-~]{1,64}")

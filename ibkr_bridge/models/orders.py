@@ -122,6 +122,7 @@ class OrderStatus(Enum):
 
     PENDING = "pending"  # IBKR holds it and has not passed it to the exchange
     WORKING = "working"
+    CANCELLING = "cancelling"  # IBKR has accepted the cancel; it may still fill
     FILLED = "filled"
     CANCELLED = "cancelled"
     INACTIVE = "inactive"  # IBKR keeps it, but it does not work: margin, a halt, or it was rejected later
@@ -133,9 +134,7 @@ class OrderKind(Enum):
     PLACE = "place"
     MODIFY = "modify"
     CANCEL = "cancel"
-    PREVIEW = "preview"
-    REPLY = "reply"
-    NOTICE = "notice"
+    ANSWER = "answer"  # to a notice about an order
 
 
 class OrderOrigin(Enum):
@@ -158,8 +157,20 @@ class OrderEventEntry(Model, frozen=True):
     """One event of an order, as the journal has it."""
 
     at: datetime
-    what: str
+    what: Annotated[str, Meta(description="What happened, as docs/orders.md lists it.")]
     state: OrderState
+    kind: OrderKind | None
+    error: str | None
+    code: Annotated[str | None, Meta(description="Code of the rule that refused it.")]
+    status: Annotated[str | None, Meta(description="IBKR's word for the state of the order.")]
+    order_ids: list[str]
+    coids: list[str]
+    reply: Annotated[str | None, Meta(description="The question that was answered.")]
+    replies: Annotated[list[str], Meta(description="The questions that were asked.")]
+    messages: Annotated[list[str], Meta(description="Ids of the messages in a question.")]
+    by: Annotated[str | None, Meta(description="Who confirmed a question, if not its caller.")]
+    request: Annotated[str | None, Meta(description="Id of the request that caused it.")]
+    late: Annotated[bool | None, Meta(description="Whether the answer came after the deadline.")]
 
 
 class Order(Model, frozen=True):
@@ -187,6 +198,7 @@ class Order(Model, frozen=True):
     remaining: Decimal | None
     average_price: Decimal | None
     client_order_id: str | None
+    coid: Annotated[str | None, Meta(description="The same, by IBKR's name for it.")]
     order_id: Annotated[str | None, Meta(description="IBKR's number of the order.")]
     order_ids: Annotated[list[str], Meta(description="All of IBKR's numbers: those of a bracket are several.")]
     parent_id: Annotated[str | None, Meta(description="The order that must fill before this one works.")]

@@ -29,7 +29,7 @@ from ibkr_bridge.orders.replay import replay
 from ibkr_bridge.orders.request import UNKNOWN_OPEN, OrderRequest
 from ibkr_bridge.orders.response import interpret_cancel, interpret_modification, interpret_placement
 from ibkr_bridge.orders.serialization import OrderLock
-from ibkr_bridge.orders.tickets import check_lengths, with_coids
+from ibkr_bridge.orders.tickets import check_lengths, shown_tickets, with_coids
 
 LOCKED_OPERATIONS: Mapping[OrderOperation, InterpretResponse] = {
     OrderOperation.PLACE: interpret_placement,
@@ -128,6 +128,7 @@ class OrderSubmitter:
             key,
         )
         record.has_own_identity = key is not None
+        record.tickets = tuple(shown_tickets(order_request.call.tickets))
         record.match_criteria = match_criteria(
             order_request.operation, order_request.path_id, order_request.call.tickets
         )
@@ -214,7 +215,8 @@ class OrderSubmitter:
             "own_name": record.has_own_identity,
             "wanted": dict(record.match_criteria),
         }
-        return {"kind": record.operation.value, **identity_facts, **origin_facts, **matching_facts}
+        shown_facts = {"tickets": [dict(ticket) for ticket in record.tickets]}
+        return {"kind": record.operation.value, **identity_facts, **origin_facts, **matching_facts, **shown_facts}
 
     def _record_refusal(self, record: OrderRecord, order_request: OrderRequest, refusal: tuple[str, str]) -> None:
         """Write why nothing was sent; the same refusal of the same call is written once a minute."""

@@ -17,13 +17,17 @@ from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.calls.order_tickets import OrderTickets
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.ibkr.json_spans import element_spans, member_spans
-from ibkr_bridge.orders.journal.order_record import MAX_VALUE_LENGTH
+from ibkr_bridge.orders.journal.order_record import MAX_VALUE_LENGTH, cut
 
 COID, PARENT_ID = "cOID", "parentId"
 MAX_COID_LENGTH = 64  # characters of a name; longer than any client makes them
 KEPT_MEMBERS = ("parentId", "conid", "side", "price", "auxPrice", "quantity", "tif", "orderType", "orderId")
 MAX_TICKETS = 50  # tickets of one bracket or group; IBKR's own have three or four
 NOT_COIDS = (Decimal, float, bool, list, dict)  # it is not known what IBKR would make of one
+SHOWN_MEMBERS = (
+    *("conid", "ticker", "side", "orderType", "quantity", "cashQty", "price", "auxPrice", "tif", "outsideRTH"),
+)
+MAX_SHOWN_TICKETS = 4  # of one placement: a bracket has three
 TICKETS_HINT = 'send {"orders": [ticket, …]} with one ticket, or those of one bracket or OCA group'
 
 
@@ -57,6 +61,18 @@ class NamedPlacement:
     """The cOIDs in it."""
     has_own_identity: bool
     """True if the caller supplied a cOID, directly or as the children's `parentId`."""
+
+
+def shown_tickets(parsed: OrderTickets) -> list[dict[str, Any]]:
+    """What people see of the tickets of a call, as the journal stores it; nothing is decided by it."""
+    return [
+        {
+            name: value if isinstance(value, bool) else cut(value)
+            for name in SHOWN_MEMBERS
+            if (value := ticket.get(name)) is not None
+        }
+        for ticket in parsed.unambiguous[:MAX_SHOWN_TICKETS]
+    ]
 
 
 def check_names(parsed: OrderTickets) -> None:

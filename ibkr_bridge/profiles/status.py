@@ -88,11 +88,11 @@ class ReconnectStatus:
 def account_statuses(accounts: Accounts) -> tuple[AccountStatus, ...]:
     """The accounts of a login, in the order of their numbers, which are masked."""
     return tuple(
-        AccountStatus(mask_account(number), _kind(number, accounts.paper)) for number in sorted(accounts.numbers)
+        AccountStatus(mask_account(number), account_kind(number, accounts.paper)) for number in sorted(accounts.numbers)
     )
 
 
-def _kind(number: str, is_paper: bool | None) -> str:
+def account_kind(number: str, is_paper: bool | None) -> str:
     """The kind of an account. IBKR's flag of the login decides; without it the form of the number shows paper only."""
     if is_paper is None and PAPER_ACCOUNT.fullmatch(number):
         return KINDS[True]

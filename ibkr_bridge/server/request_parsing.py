@@ -52,12 +52,9 @@ async def read_call(
         BadRequest: a header or the body is invalid.
         PayloadTooLarge: the body is larger than 1 MiB, or has too many members.
     """
-    wait_s = header_seconds(request, "X-Bridge-Wait", MAX_WAIT_S)
-    max_age_s = header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S)
-    confirmations = header_words(request, "X-Bridge-Confirm")
     body = await read_body(request)
-    request_context, drain = request[REQUEST_CONTEXT], request.app[DRAIN]
-    query = request_context.target.query if request_context.target else ""
+    target = request[REQUEST_CONTEXT].target
+    query = target.query if target else ""
     call = Call(
         method_at_ibkr(request.method),
         upstream_target.raw_path + query,
@@ -65,17 +62,42 @@ async def read_call(
         body,
         is_change=endpoint.effect is not Effect.READ,
     )
+    return build_context(request, call, endpoint, upstream_target.segments, query[1:], max_wait_s=max_wait_s)
+
+
+def build_context(
+    request: web.Request,
+    call: Call,
+    endpoint: Endpoint,
+    segments: tuple[str, ...],
+    query: str = "",
+    *,
+    max_wait_s: float,
+) -> CallContext:
+    """The context of a call that is sent for a request: its key, its caller, and what its headers say.
+
+    Args:
+        call: what is sent.
+        endpoint: the row of the catalogue that it belongs to.
+        segments: its path below `/v1/api`, decoded.
+        query: its query, without the question mark.
+        max_wait_s: seconds to wait for admission if the request does not say.
+
+    Raises:
+        BadRequest: a header is invalid.
+    """
+    request_context, drain = request[REQUEST_CONTEXT], request.app[DRAIN]
+    confirmations = header_words(request, "X-Bridge-Confirm")
     tickets = call.tickets if call.is_change else NO_TICKETS
-    facts = facts_of_call(endpoint, upstream_target.segments, query[1:], tickets, confirmations=confirmations)
     return CallContext(
-        *(call, endpoint, facts),
+        *(call, endpoint, facts_of_call(endpoint, segments, query, tickets, confirmations=confirmations)),
         key_label=request_context.key_label,
         has_reduced_share=request_context.has_reduced_share,
-        wait_s=wait_s,
+        wait_s=header_seconds(request, "X-Bridge-Wait", MAX_WAIT_S),
         max_wait_s=max_wait_s,
         is_connected=functools.partial(is_connected if call.is_change else is_open, request),
         is_stopping=lambda: drain.is_ending,
-        max_age_s=max_age_s,
+        max_age_s=header_seconds(request, "X-Bridge-Max-Age", MAX_MAX_AGE_S),
         preconditions=[lambda _: check_still_valid(request)] if call.is_change else [],
     )
 

@@ -22,7 +22,7 @@ from ibkr_bridge.ibkr.catalogue import (
     TICKLE,
     match,
 )
-from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Layer
+from ibkr_bridge.ibkr.endpoint import Effect, Endpoint, Layer, OrderOperation
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_target import Target, UpstreamTarget
 
@@ -40,6 +40,8 @@ class OwnRoutes:
 
     effects: Mapping[str, Mapping[str, Effect]]
     """By path, then by method. `{name}` in a path stands for one segment."""
+    cancels: frozenset[tuple[str, str]] = frozenset()
+    """Method and path of those that cancel an order."""
     open_paths: frozenset[str] = frozenset()
     """Those that need no key, in exactly this spelling."""
     websockets: frozenset[str] = frozenset()
@@ -129,7 +131,8 @@ def resolve(
     if path is not None:
         effect = own_routes.effects[path].get(method, Effect.READ)
         request_context.route = path
-        request_context.endpoint = Endpoint(method, path, effect, Layer.LOGIN, "ours")
+        operation = OrderOperation.CANCEL if (method, path) in own_routes.cancels else None
+        request_context.endpoint = Endpoint(method, path, effect, Layer.LOGIN, "ours", operation)
         return
     try:
         request_context.upstream_target = resolve_upstream(target, settings)

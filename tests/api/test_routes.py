@@ -99,11 +99,11 @@ async def test_the_read_only_key_changes_nothing(open_harness: OpenHarness, rout
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 async def test_other_methods_are_refused_with_the_allowed_ones(harness: Harness, route: Route) -> None:
     """With and without a slash at the end. An open route with a slash is another path."""
-    allowed = ", ".join(route.methods)
+    allowed = [method for each in ROUTES if each.path == route.path for method in each.methods]
     for path in route.spellings:
-        for method in sorted(set(METHODS) - set(route.methods)):
+        for method in sorted(set(METHODS) - set(allowed)):
             reply = await harness.request(method, path)
-            assert (reply.status, reply.headers["Allow"]) == (405, allowed)
+            assert (reply.status, reply.headers["Allow"]) == (405, ", ".join(allowed))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,11 @@ async def test_a_token_opens_what_the_row_says(harness: Harness, route: Route) -
     assert (reply.code == "insufficient_scope") is (route.auth is Auth.KEY)
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.response is not None], ids=name_of)
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if route.response is not None and dataclasses.is_dataclass(route.response)],
+    ids=name_of,
+)
 async def test_a_response_has_the_members_of_its_class(harness: Harness, route: Route) -> None:
     """The documentation is generated from the class."""
     reply = await harness.request(route.method, route.path)

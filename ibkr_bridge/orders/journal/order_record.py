@@ -97,6 +97,8 @@ class OrderRecord:
     """cOIDs."""
     has_own_identity: bool = False
     """Whether the caller supplied an identity: a cOID, or an Idempotency-Key."""
+    tickets: tuple[Mapping[str, Any], ...] = ()
+    """What people see of its tickets; nothing is decided by it."""
     match_criteria: Mapping[str, Any] = field(default_factory=dict)
     """How a modification, a cancel or an answer to a notice is recognised at IBKR."""
     state: OrderState | None = None
@@ -214,7 +216,8 @@ def _on_sent(record: OrderRecord, entry: JournalEntry) -> None:
         _text_or_none(facts.get("idempotency")),
     )
     record.has_own_identity = facts.get("own_name") is True
-    coids, match_criteria = facts.get("coids"), facts.get("wanted")
+    coids, match_criteria, tickets = facts.get("coids"), facts.get("wanted"), facts.get("tickets")
+    record.tickets = tuple(each for each in tickets if isinstance(each, dict)) if isinstance(tickets, list) else ()
     record.coids = tuple(map(str, coids)) if isinstance(coids, list) else ()
     record.match_criteria = match_criteria if isinstance(match_criteria, dict) else {}
 

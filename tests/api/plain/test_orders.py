@@ -22,18 +22,18 @@ async def test_an_empty_journal_has_no_orders(harness: Harness) -> None:
     """The response is an empty list."""
     reply = await harness.get("/orders")
 
-    assert (reply.status, reply.json) == (200, {"orders": []})
+    assert (reply.status, reply.json["orders"], reply.json["problem"]) == (200, [], None)
 
 
-async def test_a_placed_order_has_one_row_with_a_masked_account(harness: Harness) -> None:
-    """The list does not show account numbers."""
+async def test_a_placed_order_has_one_row(harness: Harness) -> None:
+    """With the account as the other routes take it."""
     name = (await place(harness, cOID="mine-1")).headers["X-Bridge-Order"]
     await harness.wait_until_settled(name)
 
     (row,) = (await harness.get("/orders")).json["orders"]
 
     assert (row["id"], row["kind"], row["state"], row["coid"]) == (name, "place", "placed", "mine-1")
-    assert row["account"] == "DU*****67"
+    assert row["account"] == "DU1234567"
     assert row["order_id"]
     assert row["created"] <= row["updated"]
     assert row["error"] is None
@@ -119,9 +119,8 @@ async def test_events_have_no_keys_and_no_account_numbers(harness: Harness) -> N
 
     one, every = await harness.get(f"/orders/{name}"), await harness.get("/orders")
 
-    for body in (one.body, every.body):
-        assert b"DU1234567" not in body
-        assert KEY.encode() not in body
+    assert "DU1234567" not in str(one.json["events"])
+    assert KEY.encode() not in one.body + every.body
     assert not {"owner", "fingerprint", "idempotency", "account"} & set(one.json["events"][0])
 
 
@@ -141,17 +140,28 @@ async def test_an_unknown_order_is_not_found(harness: Harness, name: str) -> Non
     reply = await harness.get(f"/orders/{name}")
 
     assert reply.status in (400, 404)
-    assert reply.code in ("bad_path", "not_bridged")
+    assert reply.code in ("bad_path", "order_not_found")
 
 
-async def test_the_read_only_key_may_list_orders(open_harness: OpenHarness, sim: Simulator) -> None:
-    """The list comes from the journal; no call goes to IBKR."""
+async def test_the_read_only_key_may_list_orders(open_harness: OpenHarness) -> None:
+    """And IBKR's list with them."""
     harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
     await place(harness)
-    before = len(sim.calls())
-
     reply = await harness.get("/orders", key=READONLY_KEY)
 
     assert reply.status == 200
     assert len(reply.json["orders"]) == 1
-    assert not [call for call in sim.calls()[before:] if "/orders" in call.target]
+
+
+@pytest.mark.unanswered
+async def test_the_journal_is_shown_while_ibkr_says_nothing(harness: Harness, sim: Simulator) -> None:
+    """A person at three in the morning sees the orders at once, and that fills may be missing."""
+    name = (await place(harness)).headers["X-Bridge-Order"]
+    await harness.wait_until_settled(name)
+    sim.faults.add("silence", path="/iserver/account/orders?")
+
+    listed = (await harness.get("/orders")).json
+
+    assert [row["id"] for row in listed["orders"]] == [name]
+    assert (listed["stale"], listed["listed_at"]) == (True, None)
+    assert listed["problem"] in ("gateway_timeout", "session_unavailable")

@@ -1,0 +1,108 @@
+"""Orders of the journal, and of IBKR's list, as the plain API shows them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from aiohttp import web
+
+from ibkr_bridge.api.plain.plain_reader import PlainReader
+from ibkr_bridge.errors import BridgeError, OrderNotFound
+from ibkr_bridge.ibkr import reads
+from ibkr_bridge.models.orders import OpenQuestion, Order, OrderKind, OrderState
+from ibkr_bridge.orders.journal import transitions
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.server.app_keys import CLOCK, REDACTOR, profile_of
+from ibkr_bridge.translation.numbers import Row
+from ibkr_bridge.translation.orders import (
+    JournaledOrder,
+    order_of,
+    order_of_row,
+    read_question,
+    read_warnings,
+    row_of_status,
+)
+
+ROW_TIMEOUT_S = 2.0  # seconds: the journal is shown in any case
+NUMBER_DIGITS = 18  # of IBKR's order numbers at most
+
+
+def describe(request: web.Request, record: OrderRecord, rows: tuple[Row, ...] = ()) -> Order:
+    """An order of the journal, with what rows of IBKR's know of it."""
+    redact = request.app[REDACTOR].redact
+    answer = record.latest_response.as_response.body if record.latest_response is not None else b""
+    return order_of(
+        JournaledOrder(
+            id=record.id,
+            kind=OrderKind(record.operation.value),
+            state=OrderState((record.state or transitions.OrderState.SENDING).value),
+            account=record.account,
+            coids=record.coids,
+            order_ids=record.order_ids,
+            ibkr_status=record.ibkr_status,
+            ticket=record.tickets[0] if record.tickets else {},
+            error=redact(record.error) if record.error else None,
+            created=record.created,
+            updated=record.updated,
+            question=_question_of(request, record, answer),
+            warnings=read_warnings(answer) if record.state is transitions.OrderState.PLACED else (),
+        ),
+        rows,
+    )
+
+
+def _question_of(request: web.Request, record: OrderRecord, answer: bytes) -> OpenQuestion | None:
+    if record.state is not transitions.OrderState.QUESTION:
+        return None
+    return read_question(answer, next(iter(record.reply_ids), None), _expires_at(request, record))
+
+
+def _expires_at(request: web.Request, record: OrderRecord) -> datetime | None:
+    """When the bridge declines the question of an order; None if it no longer waits for a reply."""
+    pending, clock = profile_of(request).orders.submitter.lock.pending, request.app[CLOCK]
+    if pending is None or pending.record is not record:
+        return None
+    return clock.utc() + timedelta(seconds=max(0.0, pending.expires_at - clock.now()))
+
+
+async def find_record(request: web.Request, order_id: str) -> OrderRecord | None:
+    """The order of the journal with an id of the bridge, or with IBKR's number; None if there is none."""
+    repository = profile_of(request).orders.repository
+    record = repository.index.find(order_id)
+    if record is None and not is_number(order_id):
+        record = OrderRecord.from_entries([entry for _, entry, _ in await repository.journal.read_all(order_id)])
+    if record is None:
+        record = next((each for each in await repository.newest(None, 1000) if order_id in each.order_ids), None)
+    return record if record is not None and record.state is not None else None
+
+
+def is_number(order_id: str) -> bool:
+    """Whether an id is one of IBKR's numbers."""
+    return order_id.isascii() and order_id.isdigit() and len(order_id) <= NUMBER_DIGITS
+
+
+async def fetch_row(reader: PlainReader, order_id: str) -> Row | None:
+    """The row of one order, with IBKR's number; None if IBKR does not say."""
+    try:
+        async with asyncio.timeout(ROW_TIMEOUT_S):
+            return row_of_status((await reader.fetch(reads.order_status(order_id))).value)
+    except (TimeoutError, BridgeError):
+        return None
+
+
+async def fetch_order(request: web.Request, reader: PlainReader, order_id: str) -> tuple[Order, OrderRecord | None]:
+    """One order with what IBKR knows of it now, and its record if the journal has one.
+
+    Raises:
+        OrderNotFound: there is no such order.
+    """
+    record = await find_record(request, order_id)
+    number = next(iter(record.order_ids), None) if record is not None else order_id
+    row = await fetch_row(reader, number) if number is not None and is_number(number) else None
+    if record is not None:
+        return describe(request, record, (row,) if row is not None else ()), record
+    order = order_of_row(row) if row is not None else None
+    if order is None:
+        raise OrderNotFound("there is no such order")
+    return order, None

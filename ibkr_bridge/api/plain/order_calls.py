@@ -1,0 +1,265 @@
+"""Placing, changing, answering, cancelling and previewing orders.
+
+Each of these becomes one order call of IBKR's, which goes the way of every order: rules, lock, journal, stages. The
+answer is the order as the journal has it then; what IBKR refused is an error with the order in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from ibkr_bridge.api.order_submission import submit_order
+from ibkr_bridge.api.plain.accounts import find_account
+from ibkr_bridge.api.plain.answers import answer, read_struct
+from ibkr_bridge.api.plain.instruments import SYMBOL_HINT, fetch_instruments, resolve_symbol, the_first
+from ibkr_bridge.api.plain.journal import describe, fetch_row, find_record, is_number
+from ibkr_bridge.api.plain.plain_reader import PlainReader, to_fetched
+from ibkr_bridge.calls.context import CallContext, CallerGone
+from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
+from ibkr_bridge.calls.messages import Call
+from ibkr_bridge.errors import (
+    BridgeError,
+    OrderInProgress,
+    OrderNotFound,
+    OrderNotPlaced,
+    OrderNotWorking,
+    OrderRejected,
+    ReplyNotFound,
+    ValidationFailed,
+)
+from ibkr_bridge.ibkr import reads
+from ibkr_bridge.ibkr.catalogue import endpoint_of
+from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
+from ibkr_bridge.ibkr.reads import OrderPath, Subject
+from ibkr_bridge.models.instruments import Instrument
+from ibkr_bridge.models.orders import Order, OrderChange, OrderTicket, QuestionAnswer
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.transitions import OrderState
+from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, profile_of
+from ibkr_bridge.server.request_parsing import build_context, idempotency_key
+from ibkr_bridge.translation.instruments import SymbolQuery, parse_symbol
+from ibkr_bridge.translation.numbers import Row
+from ibkr_bridge.translation.orders import order_of_row, read_preview, row_with_ticket
+from ibkr_bridge.translation.tickets import (
+    changed_ticket,
+    check_ticket,
+    encode_body,
+    placement_body,
+)
+
+NAME_CHARACTERS = 24  # of a name that the bridge gives a parent order
+NO_FURTHER_ANSWER = frozenset({OrderState.UNKNOWN, OrderState.SENDING})
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One order to place."""
+
+    account: str
+    body: bytes
+    instrument: Instrument | None
+    """None if IBKR does not describe it."""
+
+
+async def place_order(request: web.Request) -> web.Response:
+    """Place one order; the answer may be a question of IBKR's."""
+    placement = await _read_placement(request)
+    await _submit(request, reads.placement(placement.account), placement.body)
+    record = request[REQUEST_CONTEXT].order_record
+    return answer(_with_instrument(_order_of(request, record), placement.instrument))
+
+
+async def preview_order(request: web.Request) -> web.Response:
+    """What an order would cost, and what it would do to the account. Nothing is placed."""
+    placement = await _read_placement(request)
+    context = _context(request, reads.preview(placement.account), placement.body)
+    try:
+        response = await profile_of(request).execute(context)
+    except CallerGone as exc:
+        raise ConnectionResetError("the caller disconnected") from exc
+    fetched = await to_fetched(request, context, response, Subject.INSTRUMENT)
+    return answer(read_preview(fetched.value))
+
+
+async def _read_placement(request: web.Request) -> Placement:
+    """The order of a request, with its account and its instrument.
+
+    Raises:
+        BridgeError: the ticket is not valid, or its account or instrument does not exist.
+    """
+    ticket = await read_struct(request, OrderTicket)
+    check_ticket(ticket)
+    reader = PlainReader(request)
+    account = await find_account(request, reader)
+    conid = ticket.conid or await resolve_symbol(reader, _symbol_of(ticket))
+    try:
+        found = await fetch_instruments(reader, [conid])
+    except BridgeError:  # IBKR itself knows whether it has the instrument
+        instrument = None
+    else:
+        instrument = the_first(found, "conid" if ticket.conid else "symbol")
+    symbol = instrument.symbol if instrument is not None else None
+    body = placement_body(ticket, conid, symbol, _parent_name(request))
+    return Placement(account.id, body, instrument)
+
+
+def _symbol_of(ticket: OrderTicket) -> SymbolQuery:
+    """The symbol of a ticket.
+
+    Raises:
+        ValidationFailed: it is none.
+    """
+    query = parse_symbol(ticket.symbol or "")
+    if query is None:
+        raise ValidationFailed("this is not a symbol", field="symbol", hint=SYMBOL_HINT)
+    return query
+
+
+def _with_instrument(order: Order, instrument: Instrument | None) -> Order:
+    """The order with what is known of its instrument."""
+    if instrument is None:
+        return order
+    return msgspec.structs.replace(
+        order, symbol=instrument.symbol, asset_class=instrument.asset_class, currency=instrument.currency
+    )
+
+
+def _parent_name(request: web.Request) -> str:
+    """A name for the parent of a bracket: the same one if the same request is sent again with its Idempotency-Key."""
+    key = idempotency_key(request)
+    text = hashlib.sha256(key.encode()).hexdigest() if key else secrets.token_hex(NAME_CHARACTERS)
+    return f"b-{text[:NAME_CHARACTERS]}"
+
+
+async def change_order(request: web.Request) -> web.Response:
+    """Change a working order. While IBKR asks about the change, the answer is the change itself, to be answered."""
+    change = await read_struct(request, OrderChange)
+    record, number = await _placed(request)
+    row = await fetch_row(PlainReader(request), number)
+    if row is None:
+        raise OrderNotFound("IBKR has no such order, or does not say what it is now")
+    ticket = changed_ticket(row, change)
+    await _submit(request, reads.modification(_account_of(record, row), number), encode_body(ticket))
+    made = request[REQUEST_CONTEXT].order_record
+    order = _order_of(request, made)
+    if made is None or made.state is not OrderState.PLACED:
+        return answer(order)
+    return answer(_describe_changed(request, record, row_with_ticket(row, ticket)))
+
+
+def _describe_changed(request: web.Request, record: OrderRecord | None, row: Row) -> Order:
+    order = describe(request, record, (row,)) if record is not None else order_of_row(row)
+    if order is None:
+        raise OrderNotFound("IBKR has no such order")
+    return order
+
+
+async def cancel_order(request: web.Request) -> web.Response:
+    """Cancel an order. An open question of IBKR's about it is answered with no."""
+    record = await find_record(request, request.match_info["id"])
+    if record is not None and record.state is OrderState.QUESTION:
+        return await _answer_question(request, record, QuestionAnswer(confirm=False))
+    record, number = await _placed(request)
+    row = None if record is not None else await fetch_row(PlainReader(request), number)
+    await _submit(request, reads.cancel(_account_of(record, row), number), b"")
+    _order_of(request, request[REQUEST_CONTEXT].order_record)
+    return answer(_describe_changed(request, record, {**(row or {}), "orderId": number, "status": "PendingCancel"}))
+
+
+async def answer_question(request: web.Request) -> web.Response:
+    """Answer IBKR's question about an order. The answer no is a success: the order is then not placed."""
+    sent = await read_struct(request, QuestionAnswer)
+    record = await find_record(request, request.match_info["id"])
+    if record is None:
+        raise OrderNotFound("there is no such order")
+    return await _answer_question(request, record, sent)
+
+
+async def _answer_question(request: web.Request, record: OrderRecord, sent: QuestionAnswer) -> web.Response:
+    reply_id = sent.question_id or next(iter(record.reply_ids), None)
+    if reply_id is None or reply_id not in (*record.reply_ids, *record.sent_replies):
+        raise ReplyNotFound("the order has no such question", field="question_id")
+    body = encode_body({"confirmed": sent.confirm})
+    with suppress(*() if sent.confirm else (OrderNotPlaced,)):  # that is what a no asks for
+        await _submit(request, reads.reply(reply_id), body)
+    answered = request[REQUEST_CONTEXT].order_record or record
+    return answer(_order_of(request, answered, is_wanted=sent.confirm))
+
+
+async def _placed(request: web.Request) -> tuple[OrderRecord | None, str]:
+    """The record and IBKR's number of the order that the path names.
+
+    Raises:
+        OrderNotFound: there is none that IBKR has.
+        OrderInProgress: nobody knows yet whether IBKR has it.
+    """
+    order_id = request.match_info["id"]
+    record = await find_record(request, order_id)
+    number = next(iter(record.order_ids), None) if record is not None else order_id
+    if number is not None and is_number(number):
+        return record, number
+    if record is not None and record.state in NO_FURTHER_ANSWER:
+        raise OrderInProgress("it is not known yet whether IBKR has this order", retry_after=5.0)
+    raise OrderNotFound("IBKR has no such order")
+
+
+def _account_of(record: OrderRecord | None, row: Row | None) -> str:
+    """The account of an order.
+
+    Raises:
+        OrderNotFound: nothing says which one it is.
+    """
+    account = record.account if record is not None else None
+    account = account or (str(row["acct"]) if row is not None and row.get("acct") else None)
+    if account is None:
+        raise OrderNotFound("IBKR has no such order")
+    return account
+
+
+async def _submit(request: web.Request, path: OrderPath, body: bytes) -> None:
+    context = _context(request, path, body)
+    request_context = request[REQUEST_CONTEXT]
+    request_context.timing = context.timing
+    with request.app[DRAIN].order_counter:
+        await submit_order(request, profile_of(request), context, path.segments)
+    request_context.source = context.source
+
+
+def _context(request: web.Request, path: OrderPath, body: bytes) -> CallContext:
+    endpoint = endpoint_of(path.method, path.target)
+    headers = request_headers(JSON_HEADERS if body else ())
+    call = Call(path.method, path.target, headers, body, is_change=endpoint.effect is not Effect.READ)
+    return build_context(request, call, endpoint, path.segments, max_wait_s=profile_of(request).settings.max_wait_s)
+
+
+def _order_of(request: web.Request, record: OrderRecord | None, *, is_wanted: bool = True) -> Order:
+    """The order that a call has made or changed.
+
+    Args:
+        record: what was sent.
+        is_wanted: whether the caller wanted the order to be placed.
+
+    Raises:
+        OrderRejected, OrderNotWorking, OrderNotPlaced: IBKR refused it.
+    """
+    if record is None:
+        raise OrderNotFound("the journal has no such order")
+    order = describe(request, record)
+    if record.state is OrderState.REJECTED or (record.state is OrderState.NOT_PLACED and is_wanted):
+        raise _refusal(record, order)
+    return order
+
+
+def _refusal(record: OrderRecord, order: Order) -> BridgeError:
+    words, members = order.error or "without a reason", {"order": msgspec.to_builtins(order)}
+    if record.state is OrderState.NOT_PLACED:
+        return OrderNotPlaced(f"order {record.id} is not placed: {words}", members=members)
+    if record.operation is OrderOperation.CANCEL:
+        return OrderNotWorking(f"IBKR did not cancel it: {words}", members=members)
+    return OrderRejected(f"IBKR rejected it: {words}", members=members)

@@ -1,0 +1,105 @@
+"""Fetches IBKR's JSON for one request of the plain API, through all stages of its profile.
+
+The calls have the key, the wait time and the caller of the request. An answer that is not a good one becomes an error
+here, so that a handler sees good answers only. The age of what it fetched goes into the headers of the response.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from aiohttp import web
+
+from ibkr_bridge.calls.content_encoding import decompress
+from ibkr_bridge.calls.context import CallContext, CallerGone
+from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.messages import Call, Response, discard, read_fully
+from ibkr_bridge.errors import UpstreamError
+from ibkr_bridge.ibkr.catalogue import endpoint_of
+from ibkr_bridge.ibkr.reads import IbkrRead, Subject
+from ibkr_bridge.server.app_keys import CLOCK, REDACTOR, REQUEST_CONTEXT, profile_of
+from ibkr_bridge.server.request_context import RequestContext
+from ibkr_bridge.server.request_parsing import build_context, check_still_valid
+from ibkr_bridge.translation.numbers import parse_body
+from ibkr_bridge.translation.refusals import refusal_of
+
+MAX_BODY_BYTES = 32 * 1024 * 1024  # bytes of one answer of IBKR's; thousands of positions
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What IBKR answered, and when."""
+
+    value: object
+    as_of: datetime
+
+
+class PlainReader:
+    """Fetches what one request needs."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._profile = profile_of(request)
+
+    def __repr__(self) -> str:
+        return f"<PlainReader of {self._profile.name}>"
+
+    @property
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return self._request.app[CLOCK].utc()
+
+    async def fetch(self, read: IbkrRead) -> Fetched:
+        """Fetch one read.
+
+        Raises:
+            BridgeError: nothing usable came; what does not exist at IBKR is an error of its own.
+            ConnectionResetError: the caller has gone.
+        """
+        context = self._context(read)
+        try:
+            response = await self._profile.execute(context)
+        except CallerGone as exc:
+            raise ConnectionResetError("the caller disconnected") from exc
+        return await to_fetched(self._request, context, response, read.subject)
+
+    def _context(self, read: IbkrRead) -> CallContext:
+        call = Call("GET", read.target, request_headers(()))
+        endpoint = endpoint_of(call.method, call.target)
+        return build_context(self._request, call, endpoint, read.segments, max_wait_s=self._profile.settings.max_wait_s)
+
+
+async def to_fetched(request: web.Request, context: CallContext, response: Response, subject: Subject) -> Fetched:
+    """What a response says, if it is a good one.
+
+    Args:
+        context: the call, after it was executed.
+        subject: what the call is about.
+
+    Raises:
+        BridgeError: IBKR did not answer the question; what does not exist is an error of its own.
+    """
+    complete = decompress(await read_fully(response, MAX_BODY_BYTES))
+    discard(complete)
+    check_still_valid(request)
+    _note(request[REQUEST_CONTEXT], context)
+    refusal = refusal_of(complete.status, complete.body, subject, request.app[REDACTOR].redact)
+    if refusal is not None:
+        raise refusal
+    value = parse_body(complete.body)
+    if value is None or complete.body_stream is not None:
+        raise UpstreamError("IBKR's answer cannot be read", retry_after=5.0)
+    return Fetched(value, request.app[CLOCK].utc() - timedelta(seconds=context.age_s or 0.0))
+
+
+def _note(request_context: RequestContext, context: CallContext) -> None:
+    """Take source, age and time of one call: a response made of several is as old as the oldest of them."""
+    request_context.source = context.source
+    if context.age_s is not None:
+        request_context.age_s = max(request_context.age_s or 0.0, context.age_s)
+    if request_context.timing is None:
+        request_context.timing = context.timing
+    else:
+        request_context.timing.waited_s += context.timing.waited_s
+        request_context.timing.upstream_s += context.timing.upstream_s

@@ -1,0 +1,316 @@
+"""Placing, changing, answering, cancelling and previewing orders with the plain API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ibkr_bridge.models.orders import Order, OrderDetails, Preview
+from ibkr_bridge.sim.simulator import Simulator
+from tests.conftest import OpenHarness
+from tests.harness import READONLY_KEY, Harness, Reply
+
+ACCOUNT = "DU1234567"
+MARKET = {"symbol": "MSFT", "side": "buy", "type": "market", "quantity": "2"}
+FAR_LIMIT = {"symbol": "AAPL", "side": "buy", "type": "limit", "quantity": "10", "limit_price": "150.25"}
+"""So far from the market that IBKR asks."""
+
+
+async def place(harness: Harness, ticket: dict[str, Any], headers: dict[str, str] | None = None) -> Reply:
+    """Place an order."""
+    return await harness.post(f"/accounts/{ACCOUNT}/orders", ticket, headers=headers)
+
+
+def placements(sim: Simulator) -> list[str]:
+    """The bodies of the placements that reached IBKR."""
+    return [call.body.decode() for call in sim.calls() if call.target.endswith(f"{ACCOUNT}/orders") and call.body]
+
+
+async def test_an_order_is_placed_by_its_symbol(harness: Harness) -> None:
+    """The answer is the order, and the journal has it."""
+    reply = await place(harness, {**MARKET, "client_order_id": "mine-1"})
+
+    order = msgspec.json.decode(reply.body, type=Order)
+    assert (reply.status, order.state.value) == (200, "placed")
+    assert order.status is not None
+    assert (order.symbol, order.side and order.side.value, str(order.quantity)) == ("MSFT", "buy", "2")
+    assert (order.client_order_id, order.account, order.origin.value) == ("mine-1", ACCOUNT, "bridge")
+    assert reply.headers["X-Bridge-Order"] == order.id
+    assert (await harness.get(f"/orders/{order.id}")).json["status"] == "filled"
+
+
+async def test_a_question_is_shown_and_answered(harness: Harness) -> None:
+    """A page that is loaded again finds the question in the order."""
+    asked = msgspec.json.decode((await place(harness, FAR_LIMIT)).body, type=Order)
+    again = msgspec.json.decode((await harness.get(f"/orders/{asked.id}")).body, type=OrderDetails)
+
+    assert asked.state.value == again.state.value == "question"
+    assert asked.question is not None
+    assert again.question is not None
+    assert (asked.question.id, asked.question.texts) == (again.question.id, again.question.texts)
+    assert "Are you sure" in asked.question.texts[0]
+    assert asked.question.expires_at is not None
+    assert (str(again.limit_price), again.symbol) == ("150.25", "AAPL")
+
+    answered = await harness.post(f"/orders/{asked.id}/answer", {"confirm": True})
+
+    order = msgspec.json.decode(answered.body, type=Order)
+    assert (answered.status, order.state.value, order.status and order.status.value) == (200, "placed", "working")
+    assert (order.question, order.order_id is not None) == (None, True)
+
+
+async def test_the_answer_no_is_a_success(harness: Harness, sim: Simulator) -> None:
+    """The order is not placed, as its caller wanted."""
+    order = (await place(harness, FAR_LIMIT)).json
+
+    reply = await harness.post(f"/orders/{order['id']}/answer", {"confirm": False})
+
+    assert (reply.status, reply.json["id"], reply.json["state"]) == (200, order["id"], "not_placed")
+    assert (await harness.get(f"/orders/{order['id']}")).json["state"] == "not_placed"
+    assert sim.market.world.book.orders(sim.clock.now()) == []
+
+
+async def test_an_answer_that_comes_twice_gets_the_same_order(harness: Harness, sim: Simulator) -> None:
+    """It is not sent twice."""
+    order = (await place(harness, FAR_LIMIT)).json
+    replies = [await harness.post(f"/orders/{order['id']}/answer", {"confirm": True}) for _ in range(2)]
+
+    assert [(reply.status, reply.json["state"]) for reply in replies] == [(200, "placed")] * 2
+    assert len(sim.market.world.book.orders(sim.clock.now())) == 1
+
+
+@pytest.mark.parametrize("order_id", ["nothing", "123"])
+async def test_an_answer_to_no_question_is_refused(harness: Harness, order_id: str) -> None:
+    """Neither the order nor the question exists."""
+    reply = await harness.post(f"/orders/{order_id}/answer", {"confirm": True})
+
+    assert (reply.status, reply.code) == (404, "order_not_found")
+
+
+async def test_an_order_without_a_question_cannot_be_answered(harness: Harness) -> None:
+    """It was placed at once."""
+    order = (await place(harness, MARKET)).json
+
+    reply = await harness.post(f"/orders/{order['id']}/answer", {"confirm": True, "question_id": "x"})
+
+    assert (reply.status, reply.code) == (404, "reply_not_found")
+
+
+async def place_working(harness: Harness, **extra: Any) -> dict[str, Any]:
+    """Place an order that does not fill, and confirm IBKR's question."""
+    reply = await place(harness, {**FAR_LIMIT, **extra}, {"X-Bridge-Confirm": "o163"})
+    assert reply.json["status"] == "working", reply.json
+    return dict(reply.json)
+
+
+async def test_a_working_order_is_changed(harness: Harness) -> None:
+    """What the change does not name stays as it is."""
+    order = await place_working(harness)
+
+    reply = await harness.request(
+        "PATCH", f"/orders/{order['id']}", body={"limit_price": "151.5"}, headers={"X-Bridge-Confirm": "o163"}
+    )
+
+    shown = (await harness.get(f"/orders/{order['id']}")).json
+    for changed in (reply.json, shown):
+        assert (changed["id"], changed["limit_price"], changed["quantity"]) == (order["id"], "151.5", "10")
+    assert reply.json["symbol"] == "AAPL"
+
+
+async def test_a_question_about_a_change_is_answered_like_any_other(harness: Harness) -> None:
+    """The answer of the change has an id of its own for that."""
+    order = await place_working(harness)
+
+    change = (await harness.request("PATCH", f"/orders/{order['id']}", body={"limit_price": "151.5"})).json
+    answered = await harness.post(f"/orders/{change['id']}/answer", {"confirm": True})
+
+    assert (change["kind"], change["state"], change["id"] != order["id"]) == ("modify", "question", True)
+    assert (answered.status, answered.json["state"]) == (200, "placed")
+    assert (await harness.get(f"/orders/{order['id']}")).json["limit_price"] == "151.5"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({}, "quantity"),
+        ({"stop_price": "1"}, "stop_price"),
+        ({"quantity": "0"}, "quantity"),
+        ({"trail": {"amount": "1"}}, "trail"),
+        ({"side": "sell"}, "side"),
+    ],
+)
+async def test_a_change_that_does_not_fit_is_refused(harness: Harness, change: dict[str, Any], field: str) -> None:
+    """Nothing is sent."""
+    order = await place_working(harness)
+
+    reply = await harness.request("PATCH", f"/orders/{order['id']}", body=change)
+
+    assert (reply.status, reply.code, reply.json["field"]) == (422, "validation_failed", field)
+
+
+async def test_a_working_order_is_cancelled(harness: Harness) -> None:
+    """A second cancel is told that the order is over."""
+    order = await place_working(harness)
+
+    first = await harness.request("DELETE", f"/orders/{order['id']}")
+    second = await harness.request("DELETE", f"/orders/{order['id']}")
+
+    assert (first.status, first.json["id"], first.json["status"]) == (200, order["id"], "cancelling")
+    assert (first.json["symbol"], first.json["limit_price"]) == ("AAPL", "150.25")
+    assert (await harness.get(f"/orders/{order['id']}")).json["status"] == "cancelled"
+    assert (second.status, second.code) == (409, "order_not_working")
+
+
+async def test_a_cancel_of_an_order_with_a_question_answers_no(harness: Harness) -> None:
+    """IBKR does not have it yet, so there is nothing to cancel."""
+    order = (await place(harness, FAR_LIMIT)).json
+
+    reply = await harness.request("DELETE", f"/orders/{order['id']}")
+
+    assert (reply.status, reply.json["state"]) == (200, "not_placed")
+
+
+async def test_an_order_that_was_made_elsewhere_is_listed_and_cancelled(harness: Harness) -> None:
+    """By IBKR's number."""
+    raw = {"conid": 265598, "orderType": "LMT", "price": 150, "side": "BUY", "quantity": 1, "tif": "DAY"}
+    body = {"orders": [raw]}
+    await harness.post(f"/iserver/account/{ACCOUNT}/orders", body, headers={"X-Bridge-Confirm": "o163"})
+    harness.bridge.profile.orders.repository.index._records.clear()
+    (order,) = (await harness.get("/orders")).json["orders"]
+    shown = (await harness.get(f"/orders/{order['id']}")).json
+
+    cancelled = await harness.request("DELETE", f"/orders/{order['id']}")
+
+    assert (order["origin"], order["state"], order["status"]) == ("elsewhere", "placed", "working")
+    assert (shown["id"], shown["origin"], shown["events"]) == (order["id"], "elsewhere", [])
+    assert (cancelled.status, cancelled.json["status"]) == (200, "cancelling")
+
+
+@pytest.mark.parametrize(
+    ("extra", "field"),
+    [
+        ({"symbol": None}, "symbol"),
+        ({"conid": 1}, "symbol"),
+        ({"quantity": None}, "quantity"),
+        ({"cash_amount": "5"}, "quantity"),
+        ({"quantity": "-1"}, "quantity"),
+        ({"quantity": "NaN"}, "quantity"),
+        ({"quantity": "1e400"}, "quantity"),
+        ({"limit_price": "1"}, "limit_price"),
+        ({"type": "limit"}, "limit_price"),
+        ({"type": "stop"}, "stop_price"),
+        ({"type": "trail"}, "trail"),
+        ({"type": "nonsense"}, "type"),
+        ({"side": "hold"}, "side"),
+        ({"outside_hours": True}, "outside_hours"),
+        ({"bracket": {}}, "bracket"),
+        ({"bracket": {"take_profit": "1", "stop_loss": "2"}}, "bracket.take_profit"),
+        ({"client_order_id": "with spaces"}, "client_order_id"),
+        ({"qty": "1"}, "qty"),
+        ({"symbol": "../x"}, "symbol"),
+    ],
+)
+async def test_a_wrong_ticket_is_refused_before_anything_is_sent(
+    harness: Harness, sim: Simulator, extra: dict[str, Any], field: str
+) -> None:
+    """With the member that is to blame."""
+    reply = await place(harness, {**MARKET, **extra})
+
+    assert (reply.status, reply.code, reply.json["field"]) == (422, "validation_failed", field)
+    assert placements(sim) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 5000])
+async def test_a_body_that_is_no_ticket_is_refused(harness: Harness, body: bytes) -> None:
+    """It is never an internal error."""
+    reply = await harness.post(f"/accounts/{ACCOUNT}/orders", body)
+
+    assert reply.code in ("bad_request", "validation_failed")
+
+
+@pytest.mark.parametrize(
+    ("account", "extra", "code"),
+    [
+        ("DU9999999", {}, "account_not_found"),
+        (ACCOUNT, {"symbol": "NOPE"}, "instrument_not_found"),
+        (ACCOUNT, {"symbol": None, "conid": 999}, "instrument_not_found"),
+    ],
+)
+async def test_an_account_or_instrument_that_does_not_exist_is_not_found(
+    harness: Harness, sim: Simulator, account: str, extra: dict[str, Any], code: str
+) -> None:
+    """Before anything is sent."""
+    reply = await harness.post(f"/accounts/{account}/orders", {**MARKET, **extra})
+
+    assert (reply.status, reply.code) == (404, code)
+    assert placements(sim) == []
+
+
+async def test_what_ibkr_rejects_is_an_error_with_the_order(harness: Harness) -> None:
+    """The caller learns IBKR's words, and the id under which the journal has it."""
+    first, second = [await place(harness, {**MARKET, "quantity": q, "client_order_id": "twice"}) for q in ("1", "2")]
+
+    assert first.status == 200
+    assert (second.status, second.code) == (409, "duplicate_order")
+
+
+async def test_the_same_idempotency_key_places_one_order(harness: Harness, sim: Simulator) -> None:
+    """Also a bracket, whose parent gets its name from the key."""
+    bracket = {**MARKET, "bracket": {"take_profit": "900", "stop_loss": "1"}}
+    for ticket, key in ((MARKET, "key-1"), (bracket, "key-2")):
+        replies = [await place(harness, ticket, {"Idempotency-Key": key}) for _ in range(2)]
+        assert [reply.status for reply in replies] == [200, 200]
+        assert replies[0].json["id"] == replies[1].json["id"]
+
+    assert len(placements(sim)) == 2
+
+
+async def test_a_bracket_is_one_order_with_two_that_close_it(harness: Harness, sim: Simulator) -> None:
+    """The children carry the parent's name."""
+    ticket = {**MARKET, "bracket": {"take_profit": "900", "stop_loss": "1"}}
+    reply = await place(harness, ticket, {"X-Bridge-Confirm": "o163,o10331,o2137,o354,o383,o451"})
+
+    assert len(reply.json["order_ids"]) == 3, reply.json
+    assert reply.json["order_id"] == reply.json["order_ids"][0]
+    orders = sorted(sim.market.world.book.orders(sim.clock.now()), key=lambda order: order.number)
+    assert [(order.side, order.kind) for order in orders] == [("BUY", "MKT"), ("SELL", "LMT"), ("SELL", "STP")]
+
+
+async def test_a_read_only_key_previews_and_places_nothing(open_harness: OpenHarness, sim: Simulator) -> None:
+    """A preview is a read."""
+    harness = await open_harness(IBKR_BRIDGE_READONLY_KEY=READONLY_KEY)
+    path = f"/accounts/{ACCOUNT}/orders"
+
+    preview = await harness.request("POST", f"{path}/preview", key=READONLY_KEY, body=MARKET)
+    order = await harness.request("POST", path, key=READONLY_KEY, body=MARKET)
+
+    assert msgspec.json.decode(preview.body, type=Preview).commission is not None
+    assert (order.status, order.code) == (403, "insufficient_scope")
+    assert placements(sim) == []
+
+
+async def test_a_pause_refuses_orders_and_not_cancels(harness: Harness) -> None:
+    """As on IBKR's own paths."""
+    order = await place_working(harness)
+    await harness.post("/gateway/pause")
+
+    refused = await place(harness, MARKET)
+    cancelled = await harness.request("DELETE", f"/orders/{order['id']}")
+
+    assert (refused.status, refused.code) == (403, "trading_paused")
+    assert refused.json["user_message"].startswith("Trading is paused")
+    assert cancelled.status == 200
+
+
+@pytest.mark.unanswered
+async def test_a_lost_answer_is_an_unknown_order(harness: Harness, sim: Simulator) -> None:
+    """The error says not to send it again."""
+    sim.faults.add("cut-before", path=f"/{ACCOUNT}/orders$", times=1)
+
+    reply = await place(harness, MARKET)
+
+    assert (reply.status, reply.code) == (502, "order_unknown")
+    assert reply.json["action"]["kind"] == "wait"
+    assert reply.headers["X-Bridge-Order"]
