@@ -51,8 +51,8 @@ OBSERVE_IMPORTS = {"profiles", "events", "redaction", "config", "supervision", "
 TESTED_THROUGH_THE_SOCKET = """
     sim/gateway/connection.py sim/gateway/responder.py sim/gateway/sockets.py
     sim/market/accounts.py sim/market/contracts.py sim/market/dispatch.py sim/market/history_farm.py
-    sim/market/holdings.py sim/market/listener.py sim/market/misc_calls.py sim/market/order_calls.py
-    sim/market/order_lists.py sim/market/portfolio.py sim/market/quote_calls.py sim/market/quotes.py
+    sim/market/listener.py sim/market/misc_calls.py sim/market/order_calls.py
+    sim/market/order_lists.py sim/market/portfolio.py sim/market/quote_calls.py
     sim/market/server.py sim/market/session_calls.py sim/market/table.py sim/market/tampering.py sim/market/world.py
     sim/market/feeds/feed.py sim/market/feeds/greetings.py sim/market/feeds/ladders.py sim/market/feeds/table.py
     sim/market_stage.py

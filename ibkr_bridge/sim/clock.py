@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import time as day_time
 from typing import Protocol, runtime_checkable
 
 
@@ -77,3 +78,9 @@ class Calendar:
     def epoch_ms(self, moment: float) -> int:
         """The moment as IBKR writes it: milliseconds since 1970."""
         return int(self.utc_at(moment).timestamp() * 1000)
+
+    def next_midnight(self, moment: float, zone: tzinfo) -> float:
+        """The moment of the next midnight of a time zone."""
+        utc = self.utc_at(moment)
+        midnight = datetime.combine(utc.astimezone(zone).date() + timedelta(days=1), day_time(), zone)
+        return moment + (midnight - utc).total_seconds()

@@ -14,6 +14,7 @@ from typing import Self
 
 from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Fault, Faults
+from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
 from ibkr_bridge.sim.market.sessions import Contradiction
@@ -42,7 +43,7 @@ class MarketStage:
     """A market, and on `port` a Gateway in front of it; all times are seconds of its clock.
 
     `quote_interval_s` is the time between two updates of one streamed quote. `market.stream.rate` sets one rate for all
-    quotes together instead.
+    quotes together instead. `positions` is how many positions the first account has.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class MarketStage:
         quote_interval_s: float = QUOTE_INTERVAL_S,
         accounts: tuple[str, ...] = (),
         groups: tuple[str, ...] = (),
+        positions: int = DEFAULT_POSITIONS,
         seed: int = 1,
     ) -> None:
         self.clock: SimClock = clock or FastClock()
@@ -67,7 +69,15 @@ class MarketStage:
         self.faults.is_over = self._is_over
         delays = {"reopen_delay_s": reopen_delay_s, "establish_delay_s": establish_delay_s}
         delays |= {"list_load_delay_s": list_load_delay_s, "list_lag_s": list_lag_s}
-        world = make_world(Calendar(self.clock), live=live, seed=seed, accounts=accounts, groups=groups, **delays)
+        world = make_world(
+            Calendar(self.clock),
+            live=live,
+            seed=seed,
+            accounts=accounts,
+            groups=groups,
+            positions=positions,
+            **delays,
+        )
         self.market = Market(world, self.clock, self.faults, Pacing(pacing), quote_interval_s)
         self._tasks = Tasks()
 

@@ -76,8 +76,9 @@ async def test_the_session(bridge: Harness) -> None:
     assert bridge.bridge.profile.keeper.session.state is SessionState.READY
 
 
-async def test_accounts_and_portfolio(bridge: Harness) -> None:
+async def test_accounts_and_portfolio(bridge: Harness, sim: Simulator) -> None:
     """The client's classes have IBKR's values. Positions come on three pages."""
+    sim.market.world.accounting.open_accounts(233)
 
     def use(client: Any) -> None:
         accounts, portfolio = AccountApi(client), PortfolioApi(client)

@@ -71,8 +71,9 @@ async def test_the_session(bridge: Harness, sim: Simulator) -> None:
     assert bridge.bridge.profile.keeper.session.state is SessionState.READY
 
 
-async def test_accounts_and_portfolio(bridge: Harness) -> None:
+async def test_accounts_and_portfolio(bridge: Harness, sim: Simulator) -> None:
     """Positions come on three pages."""
+    sim.market.world.accounting.open_accounts(233)
 
     def use(client: Any) -> None:
         assert client.receive_brokerage_accounts().data["accounts"] == [ACCOUNT, OTHER]
@@ -88,7 +89,7 @@ async def test_accounts_and_portfolio(bridge: Harness) -> None:
         assert client.positions_by_conid(ACCOUNT, str(AAPL)).data[0]["position"] == 100
         assert client.portfolio_summary().data["netliquidation"]["amount"] > 0
         assert client.get_ledger().data["USD"]["cashbalance"] > 0
-        assert client.account_summary().data["accountType"] == "INDIVIDUAL"
+        assert client.account_summary().data["netLiquidationValue"] > 0
         assert client.account_performance(ACCOUNT, "1M").data["included"] == [ACCOUNT]
 
     await run_with_client(use)

@@ -24,6 +24,7 @@ META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 LIST, TRADES, ORDER = "/iserver/account/orders", "/iserver/account/trades", Placement()
 WITH_CACHE = ProfileOptions(UNLIMITED.limits)
 WITH_LIMITS = ProfileOptions()
+MANY_POSITIONS = 233  # they fill three pages
 OpenBridge = Callable[..., Awaitable[Harness]]
 
 
@@ -179,6 +180,7 @@ async def test_orders_are_filtered_by_the_bridge(open_bridge: OpenBridge, sim: S
 
 async def test_all_positions_are_one_response(open_bridge: OpenBridge, sim: Simulator) -> None:
     """It has every page as IBKR sent it, until one is empty."""
+    sim.market.world.accounting.open_accounts(MANY_POSITIONS)
     harness = await open_bridge()
     pages = [(await harness.get(f"/portfolio/DU1234567/positions/{page}")).json for page in range(4)]
 
@@ -190,13 +192,14 @@ async def test_all_positions_are_one_response(open_bridge: OpenBridge, sim: Simu
 
 async def test_a_page_of_positions_that_repeats_is_fetched_once(open_bridge: OpenBridge, sim: Simulator) -> None:
     """IBKR may answer a page after the last one with the last one again."""
+    sim.market.world.accounting.open_accounts(MANY_POSITIONS)
     harness = await open_bridge()
     last = (await harness.get("/portfolio/DU1234567/positions/2")).body.decode()
     sim.faults.add("status", path="/positions/([3-9]|[1-9][0-9])$", status=200, body=last)
 
     response = await harness.get("/portfolio/DU1234567/positions")
 
-    assert len(response.json) == len({row["conid"] for row in response.json}) == 233
+    assert len(response.json) == len({row["conid"] for row in response.json}) == MANY_POSITIONS
     assert len(sim.gateway_calls("/positions/3")) == 1
     assert sim.gateway_calls("/positions/4") == []
 
@@ -206,12 +209,13 @@ async def test_more_than_thirty_pages_of_positions_are_read_within_ibkrs_limits(
     open_bridge: OpenBridge, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At six reads a second they take longer than a caller waits for one call, and no other call is going on."""
+    sim.market.world.accounting.open_accounts(MANY_POSITIONS)
     monkeypatch.setattr(portfolio, "PAGE_ROWS", 6)
     harness = await open_bridge(ProfileOptions(), IBKR_BRIDGE_MAX_WAIT="2")
 
     response = await harness.get("/portfolio/DU1234567/positions")
 
-    assert (response.status, len(response.json)) == (200, 233)
+    assert (response.status, len(response.json)) == (200, MANY_POSITIONS)
 
 
 async def test_a_call_that_ibkr_wants_twice_is_sent_twice_once_in_a_session(
@@ -357,6 +361,7 @@ async def test_a_slow_call_does_not_replace_a_newer_response(open_bridge: OpenBr
 
 async def test_compressed_responses_are_read(open_bridge: OpenBridge, sim: Simulator) -> None:
     """Orders are filtered and pages are joined; callers that did not request compression get none."""
+    sim.market.world.accounting.open_accounts(MANY_POSITIONS)
     harness = await open_bridge()
     await harness.post(ORDER.target, ORDER.body)
     for path in (LIST, "/portfolio/DU1234567/positions"):
@@ -365,7 +370,7 @@ async def test_compressed_responses_are_read(open_bridge: OpenBridge, sim: Simul
     none = await harness.get(f"{LIST}?filters=inactive")
     positions = await harness.get("/portfolio/DU1234567/positions")
 
-    assert (none.json["orders"], len(positions.json)) == ([], 233)
+    assert (none.json["orders"], len(positions.json)) == ([], MANY_POSITIONS)
     assert "Content-Encoding" not in positions.headers
 
 

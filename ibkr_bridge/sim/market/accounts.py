@@ -6,9 +6,10 @@ that time does not count as read.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
+from ibkr_bridge.sim.market.balance_pages import PAGES
+from ibkr_bridge.sim.market.balances import brokerage_summary, profit_row
 from ibkr_bridge.sim.market.dispatch import (
     MarketRequest,
     MarketResponse,
@@ -17,13 +18,10 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
-from ibkr_bridge.sim.market.holdings import CASH, net_liquidation
 from ibkr_bridge.sim.market.session_calls import SERVER
 from ibkr_bridge.sim.market.world import World
 
 NO_ACCOUNTS: dict[str, Any] = {"accounts": [], "acctProps": {}, "aliases": {}, "selectedAccount": ""}
-
-SUMMARIES = ("available_funds", "balances", "margins", "market_value")
 
 
 def accounts(world: World, request: MarketRequest) -> MarketResponse:
@@ -65,39 +63,15 @@ def select_account(world: World, request: MarketRequest) -> MarketResponse:
 
 def summary(world: World, request: MarketRequest) -> MarketResponse:
     """An account's balances, as numbers."""
-    account = request.parts["account"]
-    if account not in world.accounts:
-        return error_response(400, "Bad Request: invalid account")
-    value = net_liquidation(world, account, request.now)
-    body = {
-        "accountType": "INDIVIDUAL",
-        "status": "",
-        "balance": value,
-        "SMA": CASH,
-        "buyingPower": CASH * 4,
-        "availableFunds": CASH,
-        "excessLiquidity": CASH,
-        "netLiquidationValue": value,
-        "equityWithLoanValue": value,
-        "regTLoan": 0.0,
-        "securitiesGVP": value - CASH,
-        "totalCashValue": CASH,
-        "accruedInterest": 0.0,
-        "regTMargin": 0.0,
-        "initialMargin": 0.0,
-        "maintenanceMargin": 0.0,
-        "cashBalances": [{"currency": "USD", "balance": CASH, "settledCash": CASH}],
-    }
-    return ok_response(body)
+    return ok_response(brokerage_summary(world.accounting.statement(request.parts["account"], request.now)))
 
 
 def summary_page(world: World, request: MarketRequest) -> MarketResponse:
     """One page of the balances as text with a currency, as IBKR writes it for people."""
-    account = request.parts["account"]
-    if account not in world.accounts or request.parts["page"] not in SUMMARIES:
+    page = PAGES.get(request.parts["page"])
+    if page is None:
         return error_response(400, "Bad Request")
-    value = f"{net_liquidation(world, account, request.now):,.0f} USD"
-    return ok_response({"total": {"net_liquidation": value, "cash": f"{CASH:,.0f} USD"}, "securities": {"cash": value}})
+    return ok_response(page(world.accounting.statement(request.parts["account"], request.now)))
 
 
 def profit_and_loss(world: World, request: MarketRequest) -> MarketResponse:
@@ -107,19 +81,7 @@ def profit_and_loss(world: World, request: MarketRequest) -> MarketResponse:
 
 def profit_rows(world: World, now: float) -> dict[str, dict[str, Any]]:
     """The rows of profit and loss, by account and model."""
-    rows = {}
-    for account in world.accounts:
-        value = net_liquidation(world, account, now)
-        rows[f"{account}.Core"] = {
-            "rowType": 1,
-            "dpl": Decimal("12.34"),
-            "nl": value,
-            "upl": value - CASH,
-            "uel": CASH,
-            "el": CASH,
-            "mv": value - CASH,
-        }
-    return rows
+    return {f"{account}.Core": profit_row(world.accounting.statement(account, now)) for account in world.accounts}
 
 
 ROUTES = (

@@ -1,6 +1,7 @@
 """The order book of one user: orders, their fills against the moving price, trades. Pure: the time is an argument.
 
-Prices are compared only when somebody reads the book: an order fills if its price is good at that moment.
+Prices are compared only when somebody reads the book: an order fills if its price is good at that moment. An order that
+is larger than what the market shows fills in parts: one at once, and one more each time the market shows a new size.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from ibkr_bridge.sim.market.commissions import order_commission
 from ibkr_bridge.sim.market.quotes import Quotes
 
 WORKING = frozenset({"PreSubmitted", "Submitted"})
 COID_TTL_S = 86_400.0
 """How long IBKR remembers an order's cOID, whatever became of the order."""
+PART_INTERVAL_S = 1.0
+"""Time between two parts of an order."""
+AVERAGE_DIGITS = Decimal("0.000001")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Order:
     at: float
     filled: Decimal = Decimal(0)
     average: Decimal = Decimal(0)
+    commission: Decimal = Decimal(0)
+    """What its parts have cost so far, in the contract's currency."""
     referrer: str = ""
     """The ticket's `referrer`, which names its origin. IBKR stores it and never shows it."""
 
@@ -46,11 +53,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Trade:
-    """One execution."""
+    """One execution; `order` as it was after it. The commission is in the contract's currency."""
 
     number: int
     order: Order
+    size: Decimal
     price: Decimal
+    commission: Decimal
     at: float
 
 
@@ -61,6 +70,7 @@ class Book:
         self._quotes = quotes
         self._orders: dict[int, Order] = {}
         self._working: dict[int, Order] = {}
+        self._next_part_at: dict[int, float] = {}  # of orders of which a part has filled
         self._coids: dict[str, float] = {}  # when each was registered
         self._next_number = 1_000_000_001
         self.trades: list[Trade] = []
@@ -102,7 +112,11 @@ class Book:
         """Replace an order by a changed one; its cOID, its parent and its fills stay."""
         old = self._orders[number]
         changed = replace(order, number=number, coid=old.coid, parent=old.parent)
-        changed = replace(changed, filled=old.filled, average=old.average, referrer=order.referrer or old.referrer)
+        changed = replace(changed, referrer=order.referrer or old.referrer)
+        if old.filled:
+            state, size = "Submitted" if order.size > old.filled else "Filled", max(order.size, old.filled)
+            changed = replace(changed, state=state, size=size, filled=old.filled, average=old.average)
+            changed = replace(changed, commission=old.commission)
         self._store(changed)
         return changed
 
@@ -126,17 +140,52 @@ class Book:
         prices: dict[tuple[int, str], Decimal] = {}
         for number in sorted(self._working):
             order = self._orders[number]  # not from `_working`: a fill in this loop may have cancelled it
+            if order.is_working and order.filled:
+                self._fill_further_parts(order, now)
+                continue
             price = self._fill_price(order, self._market_price(order, now, prices)) if order.is_working else None
             if price is not None and not self._waits_for_parent(order):
                 self._execute(order, price, now)
 
-    def _execute(self, order: Order, price: Decimal, now: float) -> None:
-        filled = replace(order, state="Filled", filled=order.size, average=price, at=now)
-        self._store(filled)
-        self.trades.append(Trade(len(self.trades) + 1, filled, price, now))
-        if order.parent:  # when one of a bracket's two children fills, the other is cancelled
-            family = [each.number for each in self._orders.values() if each.parent == order.parent]
-            self.cancel(family, now)
+    def _fill_further_parts(self, order: Order, now: float) -> None:
+        """Fill the parts that were due since the last reading, each at the price of its moment."""
+        while order.is_working and (due := self._next_part_at[order.number]) <= now:
+            self._next_part_at[order.number] = due + PART_INTERVAL_S
+            price = self._fill_price(order, self._market_price(order, due, {}))
+            if price is not None:
+                order = self._execute(order, price, due)
+
+    def _execute(self, order: Order, price: Decimal, now: float) -> Order:
+        """Fill as much of an order as the market shows."""
+        size = min(order.size - order.filled, self._quotes.shown_size(order.conid, order.side, now))
+        filled, average = order.filled + size, _average(order, size, price)
+        self._next_part_at.setdefault(order.number, now + PART_INTERVAL_S)
+        commission = self._commission(order, filled, average)
+        state = "Filled" if filled == order.size else "Submitted"
+        after = replace(order, state=state, filled=filled, average=average, commission=commission, at=now)
+        self._store(after)
+        self.trades.append(Trade(len(self.trades) + 1, after, size, price, commission - order.commission, now))
+        if order.parent:
+            self._reduce_siblings(after, size, now)
+        return after
+
+    def _commission(self, order: Order, filled: Decimal, average: Decimal) -> Decimal:
+        """The commission of an order up to now; none falls below what was charged."""
+        instrument = self._quotes.instrument(order.conid)
+        if instrument is None:
+            return order.commission
+        return max(order_commission(instrument, filled, filled * average * instrument.multiplier), order.commission)
+
+    def _reduce_siblings(self, child: Order, size: Decimal, now: float) -> None:
+        """Of a bracket's two children only one may fill: the other gets smaller with each part, and is cancelled."""
+        siblings = [each for each in self._orders.values() if each.parent == child.parent and each.is_working]
+        for each in siblings:
+            if each.number == child.number:
+                continue
+            if not child.is_working or each.size - each.filled <= size:
+                self.cancel([each.number], now)
+            else:
+                self._store(replace(each, size=each.size - size, at=now))
 
     def _waits_for_parent(self, order: Order) -> bool:
         """Whether the order is a child whose parent has not filled yet."""
@@ -155,9 +204,17 @@ class Book:
 
     def _fill_price(self, order: Order, market: Decimal) -> Decimal | None:
         """The price at which an order fills now; None if it does not fill."""
-        buys = order.side == "BUY"
-        if order.stop is not None and (market < order.stop if buys else market > order.stop):
+        buys, is_triggered = order.side == "BUY", bool(order.filled)
+        if order.stop is not None and not is_triggered and (market < order.stop if buys else market > order.stop):
             return None
         if order.price is not None and (market > order.price if buys else market < order.price):
             return None
         return market
+
+
+def _average(order: Order, size: Decimal, price: Decimal) -> Decimal:
+    """The average price of an order after another part."""
+    if not order.filled:
+        return price
+    average = (order.average * order.filled + price * size) / (order.filled + size)
+    return average.quantize(AVERAGE_DIGITS)

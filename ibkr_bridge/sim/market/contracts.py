@@ -13,21 +13,32 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
-from ibkr_bridge.sim.market.quotes import INSTRUMENTS, Instrument
+from ibkr_bridge.sim.market.instruments import (
+    FUTURE,
+    INSTRUMENTS,
+    OPTION,
+    PAIRED_CURRENCIES,
+    STOCK,
+    Instrument,
+    derivatives_of,
+    find_by_symbol,
+)
 from ibkr_bridge.sim.market.world import World
 
-MONTHS = "JUL26;SEP26;DEC26"
+MONTHS = "SEP27;DEC27;MAR28"
 MAX_CONIDS = 200
+NO_CONTRACTS = "no contracts retrieved"
 
 
 def search(world: World, request: MarketRequest) -> MarketResponse:
     """Contracts by symbol or name; required before strikes and info of the same symbol."""
     symbol = str(request.query.get("symbol") or request.form.get("symbol") or "")
-    matches = world.quotes.find_by_symbol(symbol)
+    matches = find_by_symbol(symbol)
     if not matches:
         return error_response(500, "No symbol found")
     if world.sessions.brokerage:
-        world.sessions.brokerage.searched_conids.update(each.conid for each in matches)
+        found = [*matches, *(derivative for each in matches for derivative in derivatives_of(each.conid))]
+        world.sessions.brokerage.searched_conids.update(each.conid for each in found)
     return ok_response([_search_row(each) for each in matches])
 
 
@@ -46,8 +57,16 @@ def info(world: World, request: MarketRequest) -> MarketResponse:
     """One derivative, or the contract itself; unknown unless a search has found it."""
     instrument = _find_instrument(world, request.query.get("conid", ""))
     if instrument is None or not world.was_searched(instrument.conid):
-        return error_response(500, "no contracts retrieved")
-    return ok_response([_details_row(instrument)])
+        return error_response(500, NO_CONTRACTS)
+    if request.query.get("sectype") != OPTION:
+        return ok_response([_details_row(instrument)])
+    right, strike = request.query.get("right", ""), request.query.get("strike", "")
+    options = [
+        each
+        for each in derivatives_of(instrument.conid)
+        if each.right in (right or each.right) and strike in ("", str(each.strike), f"{each.strike}.0")
+    ]
+    return ok_response([_details_row(each) for each in options]) if options else error_response(500, NO_CONTRACTS)
 
 
 def details(world: World, request: MarketRequest) -> MarketResponse:
@@ -96,14 +115,14 @@ def stocks(world: World, request: MarketRequest) -> MarketResponse:
     if not symbols:
         return error_response(400, "Bad Request: symbols")
     return ok_response(
-        {symbol: [_stock_row(each) for each in INSTRUMENTS if _is(each, symbol, "STK")] for symbol in symbols}
+        {symbol: [_stock_row(each) for each in INSTRUMENTS if _is(each, symbol, STOCK)] for symbol in symbols}
     )
 
 
 def futures(world: World, request: MarketRequest) -> MarketResponse:
     """Futures by the symbol of their underlying."""
     symbols = [symbol for symbol in request.query.get("symbols", "").split(",") if symbol]
-    matches = {symbol: [_future_row(each) for each in INSTRUMENTS if _is(each, symbol, "FUT")] for symbol in symbols}
+    matches = {symbol: [_future_row(each) for each in INSTRUMENTS if _is(each, symbol, FUTURE)] for symbol in symbols}
     return ok_response({symbol: rows for symbol, rows in matches.items() if rows})
 
 
@@ -130,17 +149,16 @@ def schedule(world: World, request: MarketRequest) -> MarketResponse:
 def pairs(world: World, request: MarketRequest) -> MarketResponse:
     """Currency pairs of one currency."""
     currency = request.query.get("currency", "")
-    eur = {"symbol": "EUR.USD", "conid": 12087792, "ccyPair": "EUR"}
-    return ok_response({currency: [eur]} if currency in ("USD", "EUR") else {})
+    found = [each for each in PAIRED_CURRENCIES if currency in (each.symbol, each.currency)]
+    rows = [{"symbol": each.name, "conid": each.conid, "ccyPair": each.symbol} for each in found]
+    return ok_response({currency: rows} if rows else {})
 
 
 def exchange_rate(world: World, request: MarketRequest) -> MarketResponse:
     """The exchange rate of two currencies."""
-    source, target = request.query.get("source"), request.query.get("target")
-    dollars = {"USD": Decimal(1), "EUR": world.quotes.last_price(12087792, request.now)}
-    if source not in dollars or target not in dollars:
-        return error_response(500, "Invalid currency")
-    return ok_response({"rate": round(dollars[source] / dollars[target], 6)})
+    source, target = request.query.get("source", ""), request.query.get("target", "")
+    rate = world.quotes.exchange_rate(source, target, request.now)
+    return error_response(500, "Invalid currency") if rate is None else ok_response({"rate": rate})
 
 
 def _find_instrument(world: World, conid: str) -> Instrument | None:
@@ -153,7 +171,7 @@ def _is(instrument: Instrument, symbol: str, kind: str) -> bool:
 
 def _search_row(instrument: Instrument) -> dict[str, Any]:
     sections: list[dict[str, str]] = [{"secType": instrument.kind}]
-    if instrument.kind == "STK":
+    if instrument.kind == STOCK and instrument.country == "US":
         sections.append({"secType": "OPT", "months": MONTHS, "exchange": "SMART;CBOE"})
     return {
         "conid": str(instrument.conid),
@@ -178,10 +196,13 @@ def _details_row(instrument: Instrument) -> dict[str, Any]:
         "exchange": instrument.exchange,
         "valid_exchanges": f"SMART,{instrument.exchange}",
         "currency": instrument.currency,
-        "multiplier": "50" if instrument.kind == "FUT" else None,
+        "multiplier": str(instrument.multiplier) if instrument.is_derivative else None,
         "smart_available": True,
         "local_symbol": instrument.symbol,
-        "underlying_con_id": 0,
+        "maturity_date": instrument.expiry or None,
+        "strike": instrument.strike or 0.0,
+        "right": instrument.right or None,
+        "underlying_con_id": instrument.underlying_conid,
         "r_t_h": True,
         "trading_class": instrument.symbol,
     }
@@ -213,22 +234,31 @@ def _definition_row(instrument: Instrument) -> dict[str, Any]:
         "assetClass": instrument.kind,
         "ticker": instrument.symbol,
         "listingExchange": instrument.exchange,
-        "multiplier": 50.0 if instrument.kind == "FUT" else 0.0,
+        "multiplier": instrument.shown_multiplier,
         "incrementRules": [{"lowerEdge": 0.0, "increment": instrument.tick}],
         "allExchanges": f"SMART,{instrument.exchange}",
-        "hasOptions": instrument.kind == "STK",
-        "strike": "0",
+        "hasOptions": instrument.kind == STOCK and instrument.country == "US",
+        "strike": "0" if instrument.strike is None else str(instrument.strike),
+        "putOrCall": instrument.right or None,
+        "expiry": instrument.expiry or None,
+        "undConid": instrument.underlying_conid,
+        "countryCode": instrument.country,
+        "fullName": instrument.full_name,
     }
 
 
 def _stock_row(instrument: Instrument) -> dict[str, Any]:
-    listed = [{"conid": instrument.conid, "exchange": instrument.exchange, "isUS": True}]
+    listed = [{"conid": instrument.conid, "exchange": instrument.exchange, "isUS": instrument.country == "US"}]
     return {"name": instrument.name, "chineseName": None, "assetClass": instrument.kind, "contracts": listed}
 
 
 def _future_row(instrument: Instrument) -> dict[str, Any]:
-    dates = {"expirationDate": 20260918, "ltd": 20260917}
-    return {"symbol": instrument.symbol, "conid": instrument.conid, "underlyingConid": 11004968} | dates
+    dates = {"expirationDate": int(instrument.expiry), "ltd": int(instrument.expiry)}
+    return {
+        "symbol": instrument.symbol,
+        "conid": instrument.conid,
+        "underlyingConid": instrument.underlying_conid,
+    } | dates
 
 
 ROUTES = (

@@ -77,6 +77,11 @@ def error_response(status: int, message: str) -> MarketResponse:
     return ok_response({"error": message}, status)
 
 
+def unknown_account_response(account: str) -> MarketResponse:
+    """IBKR's refusal of an account that the user does not have."""
+    return ok_response({"error": f"Bad Request: accountId is not valid: {account}", "statusCode": 400}, 400)
+
+
 Handler = Callable[["World", MarketRequest], MarketResponse]
 
 

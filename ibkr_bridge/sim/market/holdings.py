@@ -1,53 +1,64 @@
-"""What the accounts hold, and what it is worth at a moment. Pure.
+"""What the accounts hold when the market opens for the first time. Pure.
 
-The first account holds enough to fill three pages, the second only two positions. Today's fills are added to both.
+The first account holds ten positions in five asset classes and three currencies, the others two stocks. More positions
+of the first account are stocks of invented small companies.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
 from decimal import Decimal
 
-from ibkr_bridge.sim.market.quotes import INSTRUMENTS, SMALL_COMPANIES
-from ibkr_bridge.sim.market.world import World
+from ibkr_bridge.sim.market.instruments import SMALL_COMPANIES, find_instrument
+from ibkr_bridge.sim.market.lots import Holdings, Lot, to_cents
 
-CASH = Decimal(1_000_000)
+DEFAULT_POSITIONS = 10
 
-
-@dataclass(frozen=True)
-class Holding:
-    """A position in one contract with its average cost."""
-
-    conid: int
-    size: Decimal
-    cost: Decimal
-
-
-def holdings(world: World, account: str, now: float) -> list[Holding]:
-    """All positions of an account now, in a stable order."""
-    if account not in world.accounts:
-        return []
-    sizes: dict[int, Decimal] = defaultdict(Decimal)
-    first = account == world.accounts[0]
-    for conid in SMALL_COMPANIES if first else ():
-        sizes[conid] = Decimal(10)
-    for instrument in INSTRUMENTS[:3] if first else INSTRUMENTS[3:5]:
-        sizes[instrument.conid] = Decimal(100)
-    world.book.orders(now)
-    for trade in world.book.trades:
-        if trade.order.account == account:
-            sizes[trade.order.conid] += trade.order.size if trade.order.side == "BUY" else -trade.order.size
-    return [Holding(conid, size, _cost(world, conid)) for conid, size in sizes.items() if size]
+FIRST_ACCOUNT: tuple[tuple[int, str, str], ...] = (  # contract id, size, average price with commissions
+    (265598, "100", "178.42"),  # AAPL
+    (272093, "40", "401.15"),  # MSFT
+    (8314, "60", "176.90"),  # IBM
+    (4815747, "150", "109.36"),  # NVDA
+    (756733, "50", "521.74"),  # SPY
+    (14204, "80", "168.95"),  # SAP in euros
+    (12334114, "120", "97.61"),  # Nestlé in Swiss francs
+    (495512563, "1", "5417.50"),  # ES
+    (703281945, "5", "19.85"),  # a call on AAPL
+    (598720116, "20", "96.10"),  # a bond of the United States
+)
+OTHER_ACCOUNTS: tuple[tuple[int, str, str], ...] = (
+    (76792991, "100", "243.18"),  # TSLA
+    (4815747, "100", "113.05"),  # NVDA
+)
+FIRST_CASH = {"USD": "612480.35", "CHF": "8120.45", "EUR": "24350.80"}
+OTHER_CASH = {"USD": "250000.00"}
+SMALL_SIZE = Decimal(10)
+MAX_POSITIONS = len(FIRST_ACCOUNT) + len(SMALL_COMPANIES)
 
 
-def net_liquidation(world: World, account: str, now: float) -> Decimal:
-    """Cash and positions, in USD."""
-    return CASH + sum(
-        (world.quotes.last_price(each.conid, now) * each.size for each in holdings(world, account, now)), Decimal()
-    )
+def opening_holdings(*, is_first: bool, positions: int = DEFAULT_POSITIONS) -> Holdings:
+    """What an account holds at the start.
+
+    Args:
+        is_first: whether it is the first of the accounts.
+        positions: how many positions the first account has, `MAX_POSITIONS` at most; the others always have two.
+    """
+    rows, cash = (FIRST_ACCOUNT[:positions], FIRST_CASH) if is_first else (OTHER_ACCOUNTS, OTHER_CASH)
+    lots = {conid: _lot(conid, Decimal(size), Decimal(price)) for conid, size, price in rows}
+    for conid in SMALL_COMPANIES[: max(positions - len(rows), 0)] if is_first else ():
+        lots[conid] = _small_lot(conid)
+    return Holdings({currency: Decimal(amount) for currency, amount in cash.items()}, lots)
 
 
-def _cost(world: World, conid: int) -> Decimal:
-    instrument = world.quotes.instrument(conid)
-    return instrument.price if instrument else Decimal()
+def _lot(conid: int, size: Decimal, average_price: Decimal) -> Lot:
+    instrument = find_instrument(conid)
+    if instrument is None:
+        raise LookupError(conid)
+    return Lot(size, to_cents(size * average_price * instrument.multiplier))
+
+
+def _small_lot(conid: int) -> Lot:
+    """Ten shares, bought up to four per cent below or above their price."""
+    instrument = find_instrument(conid)
+    if instrument is None:
+        raise LookupError(conid)
+    return _lot(conid, SMALL_SIZE, instrument.price * (96 + conid % 9) / 100)

@@ -11,9 +11,9 @@ from ibkr_bridge.sim.market.dispatch import (
     Route,
     error_response,
     ok_response,
+    unknown_account_response,
 )
-from ibkr_bridge.sim.market.holdings import net_liquidation
-from ibkr_bridge.sim.market.quotes import INSTRUMENTS
+from ibkr_bridge.sim.market.instruments import INSTRUMENTS, STOCK
 from ibkr_bridge.sim.market.world import World
 
 PERIODS = ("1D", "7D", "MTD", "1M", "YTD", "1Y")
@@ -123,8 +123,9 @@ def delete_alert(world: World, request: MarketRequest) -> MarketResponse:
 
 
 def scan(world: World, request: MarketRequest) -> MarketResponse:
-    """The result of a scanner: all instruments."""
-    rows = [{"server_id": str(n), "symbol": each.symbol, "con_id": each.conid} for n, each in enumerate(INSTRUMENTS)]
+    """The result of a scanner: all stocks."""
+    found = [each for each in INSTRUMENTS if each.kind == STOCK]
+    rows = [{"server_id": str(n), "symbol": each.symbol, "con_id": each.conid} for n, each in enumerate(found)]
     return ok_response({"contracts": rows, "scan_data_column_name": "Chg%"})
 
 
@@ -134,7 +135,10 @@ def performance(world: World, request: MarketRequest) -> MarketResponse:
     if period not in PERIODS:
         return error_response(400, f"Invalid period: {period}")
     accounts = [str(each) for each in request.form.get("acctIds", [])]
-    rows = [{"id": name, "idType": "acctid", "navs": [net_liquidation(world, name, request.now)]} for name in accounts]
+    if (unknown := world.find_unknown(accounts)) is not None:
+        return unknown_account_response(unknown)
+    values = {name: world.accounting.statement(name, request.now).base.net_liquidation for name in accounts}
+    rows = [{"id": name, "idType": "acctid", "navs": [value]} for name, value in values.items()]
     day = world.calendar.utc_at(request.now).strftime("%Y%m%d")
     nav = {"data": rows, "freq": "D", "dates": [day]}
     return ok_response(
@@ -145,6 +149,8 @@ def performance(world: World, request: MarketRequest) -> MarketResponse:
 def all_periods(world: World, request: MarketRequest) -> MarketResponse:
     """The performance over every period, under the account's id."""
     accounts = [str(each) for each in request.form.get("acctIds", [])]
+    if (unknown := world.find_unknown(accounts)) is not None:
+        return unknown_account_response(unknown)
     return ok_response({"currencyType": "base", "rc": 0, **{name: {"periods": list(PERIODS)} for name in accounts}})
 
 
@@ -152,6 +158,8 @@ def transactions(world: World, request: MarketRequest) -> MarketResponse:
     """Past transactions of an instrument."""
     if not all(request.form.get(name) for name in ("acctIds", "conids", "currency")):
         return error_response(400, "Bad Request: acctIds, conids and currency are required")
+    if (unknown := world.find_unknown(map(str, request.form["acctIds"]))) is not None:
+        return unknown_account_response(unknown)
     return ok_response(
         {"rc": 0, "currency": request.form["currency"], "transactions": [], "nd": 1, "id": "getTransactions"}
     )

@@ -19,6 +19,7 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
+from ibkr_bridge.sim.market.previews import describe_preview
 from ibkr_bridge.sim.market.questions import Change, PendingQuestion
 from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticket
 from ibkr_bridge.sim.market.world import World
@@ -96,13 +97,11 @@ def reply_to_question(world: World, request: MarketRequest) -> MarketResponse:
 def whatif(world: World, request: MarketRequest) -> MarketResponse:
     """The cost of an order, without placing it; IBKR warns if no market data line of its contract is open."""
     order = _read_orders(world, request)[0]
-    value = order.size * (order.price or world.quotes.last_price(order.conid, request.now))
-    sums = {"current": "1,000,000", "change": f"{value / 4:,.2f}", "after": f"{1_000_000 - value / 4:,.2f}"}
-    amount = {"amount": f"{value:,.2f} USD", "commission": "1 USD", "total": f"{value + 1:,.2f} USD"}
-    place_now = {"current": "0", "change": f"{order.size}", "after": f"{order.size}"}
-    equity = {"equity": sums, "initial": sums, "maintenance": sums, "position": place_now}
-    quoted = world.sessions.brokerage is not None and order.conid in world.sessions.brokerage.lines
-    return ok_response({"amount": amount, **equity, "warn": None if quoted else NO_QUOTES, "error": None})
+    price = order.price or world.quotes.last_price(order.conid, request.now)
+    is_quoted = world.sessions.brokerage is not None and order.conid in world.sessions.brokerage.lines
+    return ok_response(
+        {**describe_preview(world, order, price, request.now), "warn": None if is_quoted else NO_QUOTES, "error": None}
+    )
 
 
 def suppress_questions(world: World, request: MarketRequest) -> MarketResponse:
@@ -214,11 +213,8 @@ def _tickets(request: MarketRequest) -> list[dict[str, Any]]:
 
 
 def _read_account(world: World, request: MarketRequest) -> str:
-    if request.parts["account"] in world.groups:
-        return world.accounts[0]  # this IBKR gives a group's orders to one account
-    if request.parts["account"] not in world.accounts:
-        raise BadTicketError("Bad Request: invalid account")
-    return request.parts["account"]
+    account = request.parts["account"]
+    return world.accounts[0] if account in world.groups else account  # this IBKR gives a group's orders to one account
 
 
 def _find_order(world: World, request: MarketRequest) -> Order | None:

@@ -19,6 +19,8 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
+from ibkr_bridge.sim.market.instruments import ONE
+from ibkr_bridge.sim.market.lots import to_cents
 from ibkr_bridge.sim.market.world import World
 
 COLD: dict[str, Any] = {"orders": [], "snapshot": False}
@@ -93,7 +95,7 @@ def order_row(world: World, order: Order) -> dict[str, Any]:
         "conidex": str(order.conid),
         "conid": order.conid,
         "orderId": order.number,
-        "cashCcy": "USD",
+        "cashCcy": instrument.currency if instrument else "USD",
         "sizeAndFills": f"{order.filled}/{order.size}",
         "orderDesc": f"{order.side} {order.size} {order.kind} {order.tif}",
         "ticker": instrument.symbol if instrument else "",
@@ -138,7 +140,7 @@ def _status_row(world: World, order: Order) -> dict[str, Any]:
         "average_price": str(order.average) if order.filled else "",
         "limit_price": "" if order.price is None else str(order.price),
         "stop_price": "" if order.stop is None else str(order.stop),
-        "currency": "USD",
+        "currency": instrument.currency if instrument else "USD",
         "tif": order.tif,
         "order_status": order.state,
         "order_ccp_status": order.state,
@@ -152,26 +154,32 @@ def _status_row(world: World, order: Order) -> dict[str, Any]:
 def trade_row(world: World, trade: Trade) -> dict[str, Any]:
     """One trade as its list and the stream show it."""
     order, instrument = trade.order, world.quotes.instrument(trade.order.conid)
+    multiplier = instrument.multiplier if instrument else ONE
+    exchange = instrument.exchange if instrument else ""
+    verb = "Bought" if order.side == "BUY" else "Sold"
     return {
         "execution_id": f"0000e0d5.{trade.number:08x}.01.01",
         "symbol": instrument.symbol if instrument else "",
         "supports_tax_opt": "1",
         "side": order.side[:1],
-        "order_description": f"{order.side} {order.size} @ {trade.price}",
+        "order_description": f"{verb} {trade.size} @ {trade.price} on {exchange}",
         "order_ref": order.coid,
         "order_id": order.number,
         "trade_time": world.calendar.utc_at(trade.at).strftime("%Y%m%d-%H:%M:%S"),
         "trade_time_r": world.calendar.epoch_ms(trade.at),
-        "size": order.size,
+        "size": trade.size,
         "price": str(trade.price),
         "submitter": "simulated",
-        "exchange": instrument.exchange if instrument else "",
-        "commission": "1.0",
-        "net_amount": order.size * trade.price,
+        "exchange": exchange,
+        "commission": str(float(trade.commission)),
+        "net_amount": to_cents(trade.size * trade.price * multiplier),
         "account": order.account,
         "accountCode": order.account,
+        "account_allocation_name": order.account,
         "company_name": instrument.name if instrument else "",
+        "contract_description_1": instrument.description if instrument else "",
         "sec_type": instrument.kind if instrument else "",
+        "listing_exchange": exchange,
         "conid": order.conid,
         "conidEx": str(order.conid),
     }

@@ -9,11 +9,17 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from ibkr_bridge.sim.market.dispatch import MarketRequest, MarketResponse, Route, error_response, ok_response
-from ibkr_bridge.sim.market.holdings import CASH, Holding, holdings, net_liquidation
+from ibkr_bridge.sim.market.balances import ledger_row, ledger_totals, segment_amounts, summary_texts
+from ibkr_bridge.sim.market.dispatch import (
+    MarketRequest,
+    MarketResponse,
+    Route,
+    error_response,
+    ok_response,
+    unknown_account_response,
+)
+from ibkr_bridge.sim.market.positions import PAGE_ROWS, allocation, held_positions, position_row
 from ibkr_bridge.sim.market.world import World
-
-PAGE_ROWS = 100
 
 
 def accounts(world: World, request: MarketRequest) -> MarketResponse:
@@ -35,74 +41,48 @@ def positions(world: World, request: MarketRequest) -> MarketResponse:
     if not page.isdigit():
         return error_response(400, "Bad Request: page")
     start = int(page) * PAGE_ROWS
-    page_holdings = holdings(world, request.parts["account"], request.now)[start : start + PAGE_ROWS]
-    return ok_response([_position_row(world, request, each) for each in page_holdings])
+    return ok_response(_position_rows(world, request.parts["account"], request.now)[start : start + PAGE_ROWS])
 
 
 def position(world: World, request: MarketRequest) -> MarketResponse:
     """An account's position in one contract."""
-    account_holdings = holdings(world, request.parts["account"], request.now)
-    return ok_response(
-        [_position_row(world, request, each) for each in account_holdings if str(each.conid) == request.parts["conid"]]
-    )
+    return ok_response(_position_rows(world, request.parts["account"], request.now, request.parts["conid"]))
 
 
 def position_everywhere(world: World, request: MarketRequest) -> MarketResponse:
     """Each account's position in one contract."""
-    rows_by_account = {}
-    for account in world.accounts:
-        account_request = MarketRequest(
-            request.method,
-            request.path,
-            request.query,
-            request.body,
-            request.login,
-            request.now,
-            {"account": account, **request.parts},
-        )
-        account_holdings = holdings(world, account, request.now)
-        rows_by_account[account] = [
-            _position_row(world, account_request, each)
-            for each in account_holdings
-            if str(each.conid) == request.parts["conid"]
-        ]
-    return ok_response({account: rows for account, rows in rows_by_account.items() if rows})
+    conid = request.parts["conid"]
+    rows = {account: _position_rows(world, account, request.now, conid) for account in world.accounts}
+    return ok_response({account: account_rows for account, account_rows in rows.items() if account_rows})
 
 
 def summary(world: World, request: MarketRequest) -> MarketResponse:
     """The balances, each with its currency and time."""
-    value = net_liquidation(world, request.parts["account"], request.now)
-    amounts = {
-        "netliquidation": value,
-        "totalcashvalue": CASH,
-        "availablefunds": CASH,
-        "buyingpower": CASH * 4,
-        "grosspositionvalue": value - CASH,
-        "equitywithloanvalue": value,
-        "initmarginreq": Decimal(),
-        "maintmarginreq": Decimal(),
-    }
-    texts = {"accountcode": request.parts["account"], "accounttype": "INDIVIDUAL"}
-    body = {key: _summary_row(world, request, amount, None) for key, amount in amounts.items()}
-    return ok_response(body | {key: _summary_row(world, request, Decimal(), text) for key, text in texts.items()})
+    account, now = request.parts["account"], request.now
+    statement = world.accounting.statement(account, now)
+    amounts, texts = segment_amounts(statement), summary_texts(account, statement)
+    rows = {name.lower(): _summary_row(world, now, amount, None) for name, amount in amounts.items()}
+    return ok_response(rows | {name.lower(): _summary_row(world, now, Decimal(), text) for name, text in texts.items()})
 
 
 def ledger(world: World, request: MarketRequest) -> MarketResponse:
     """Cash by currency, and the total under BASE."""
-    value = net_liquidation(world, request.parts["account"], request.now)
-    return ok_response({currency: _ledger_row(world, request, currency, value) for currency in ("USD", "BASE")})
+    account, second = request.parts["account"], world.calendar.epoch_ms(request.now) // 1000
+    totals = ledger_totals(world.accounting.statement(account, request.now))
+    return ok_response({name: ledger_row(account, name, each, second) for name, each in totals.items()})
 
 
-def allocation(world: World, request: MarketRequest) -> MarketResponse:
-    """The value of the positions by asset class, sector and group."""
-    account = request.parts.get("account", world.accounts[0])
-    long = net_liquidation(world, account, request.now) - CASH
-    body = {
-        "assetClass": {"long": {"STK": long, "CASH": CASH}, "short": {}},
-        "sector": {"long": {"Technology": long}, "short": {}},
-        "group": {"long": {"Computers": long}, "short": {}},
-    }
-    return ok_response(body)
+def account_allocation(world: World, request: MarketRequest) -> MarketResponse:
+    """The value of an account by asset class, sector and group."""
+    return ok_response(allocation([world.accounting.statement(request.parts["account"], request.now)]))
+
+
+def joint_allocation(world: World, request: MarketRequest) -> MarketResponse:
+    """The value of several accounts together by asset class, sector and group."""
+    accounts = [str(each) for each in request.form.get("acctIds") or world.accounts]
+    if (unknown := world.find_unknown(accounts)) is not None:
+        return unknown_account_response(unknown)
+    return ok_response(allocation([world.accounting.statement(account, request.now) for account in accounts]))
 
 
 def _meta_row(world: World, account: str) -> dict[str, Any]:
@@ -134,68 +114,26 @@ def _meta_row(world: World, account: str) -> dict[str, Any]:
     }
 
 
-def _position_row(world: World, request: MarketRequest, holding: Holding) -> dict[str, Any]:
-    instrument, price = world.quotes.instrument(holding.conid), world.quotes.last_price(holding.conid, request.now)
-    return {
-        "acctId": request.parts["account"],
-        "conid": holding.conid,
-        "contractDesc": instrument.symbol if instrument else "",
-        "position": holding.size,
-        "mktPrice": price,
-        "mktValue": price * holding.size,
-        "currency": instrument.currency if instrument else "USD",
-        "avgCost": holding.cost,
-        "avgPrice": holding.cost,
-        "realizedPnl": 0.0,
-        "unrealizedPnl": (price - holding.cost) * holding.size,
-        "exchs": None,
-        "expiry": None,
-        "putOrCall": None,
-        "multiplier": 0.0,
-        "strike": "0",
-        "exerciseStyle": None,
-        "conExchMap": [],
-        "assetClass": instrument.kind if instrument else "STK",
-        "undConid": 0,
-        "model": "",
-    }
+def _position_rows(world: World, account: str, now: float, conid: str | None = None) -> list[dict[str, Any]]:
+    """The rows of an account's positions, or only that of one contract."""
+    held = held_positions(world.accounting.statement(account, now))
+    return [position_row(account, each) for each in held if conid in (None, str(each.instrument.conid))]
 
 
-def _summary_row(world: World, request: MarketRequest, amount: Decimal, text: str | None) -> dict[str, Any]:
-    time = {"timestamp": world.calendar.epoch_ms(request.now), "severity": 0}
+def _summary_row(world: World, now: float, amount: Decimal, text: str | None) -> dict[str, Any]:
+    time = {"timestamp": world.calendar.epoch_ms(now), "severity": 0}
     return {"amount": amount, "currency": "USD" if text is None else None, "isNull": False, "value": text, **time}
-
-
-def _ledger_row(world: World, request: MarketRequest, currency: str, value: Decimal) -> dict[str, Any]:
-    return {
-        "commoditymarketvalue": 0.0,
-        "futuremarketvalue": 0.0,
-        "settledcash": CASH,
-        "exchangerate": 1,
-        "sessionid": 1,
-        "cashbalance": CASH,
-        "netliquidationvalue": value,
-        "stockmarketvalue": value - CASH,
-        "unrealizedpnl": 0.0,
-        "realizedpnl": 0.0,
-        "currency": currency,
-        "secondkey": currency,
-        "key": "LedgerList",
-        "timestamp": world.calendar.epoch_ms(request.now) // 1000,
-        "severity": 0,
-        "acctcode": request.parts["account"],
-    }
 
 
 ROUTES = (
     Route("GET", "/portfolio/accounts", accounts),
     Route("GET", "/portfolio/subaccounts", accounts),
-    Route("POST", "/portfolio/allocation", allocation, cold={}),
+    Route("POST", "/portfolio/allocation", joint_allocation, cold={}),
     Route("GET", "/portfolio/positions/{conid}", position_everywhere, cold={}),
     Route("GET", "/portfolio/{account}/meta", meta, cold={}),
     Route("GET", "/portfolio/{account}/summary", summary, cold={}),
     Route("GET", "/portfolio/{account}/ledger", ledger, cold={}),
-    Route("GET", "/portfolio/{account}/allocation", allocation, cold={}),
+    Route("GET", "/portfolio/{account}/allocation", account_allocation, cold={}),
     Route("GET", "/portfolio/{account}/positions", positions, cold=[]),
     Route("GET", "/portfolio/{account}/positions/{page}", positions, cold=[]),
     Route("POST", "/portfolio/{account}/positions/invalidate", positions, cold=[]),

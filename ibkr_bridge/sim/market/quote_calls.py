@@ -20,8 +20,9 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
+from ibkr_bridge.sim.market.instruments import Instrument
 from ibkr_bridge.sim.market.lines import MarketDataLines
-from ibkr_bridge.sim.market.quotes import Instrument, Quotes
+from ibkr_bridge.sim.market.quotes import Quotes
 from ibkr_bridge.sim.market.world import World
 
 FIRST_PRICE_DELAY_S = 0.3
@@ -39,8 +40,8 @@ FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
     "31": lambda quotes, instrument, now: f"{quotes.last_price(instrument.conid, now):,}",
     "84": lambda quotes, instrument, now: f"{quotes.bid_price(instrument.conid, now):,}",
     "86": lambda quotes, instrument, now: f"{quotes.ask_price(instrument.conid, now):,}",
-    "85": lambda quotes, instrument, now: f"{300 + int(now) % 700:,}",
-    "88": lambda quotes, instrument, now: f"{200 + int(now) % 900:,}",
+    "85": lambda quotes, instrument, now: f"{quotes.shown_size(instrument.conid, 'BUY', now):,}",
+    "88": lambda quotes, instrument, now: f"{quotes.shown_size(instrument.conid, 'SELL', now):,}",
     "87": lambda quotes, instrument, now: "42.1M",
     "7762": lambda quotes, instrument, now: "42100000",
     "70": lambda quotes, instrument, now: f"{instrument.price * Decimal('1.012'):,.2f}",

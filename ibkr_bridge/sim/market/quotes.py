@@ -1,47 +1,24 @@
 """Prices that depend only on the clock and a seed.
 
-The same seed and moment give the same price on every machine, so that a test can predict a fill. A few well-known
-instruments have their real contract ids; all others are invented.
+The same seed and moment give the same price on every machine, so that a test can predict a fill.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from decimal import Decimal
 
-CENT = Decimal("0.01")
+from ibkr_bridge.sim.market.instruments import CENT, CURRENCY, ONE, PAIRED_CURRENCIES, Instrument, find_instrument
 
-
-@dataclass(frozen=True)
-class Instrument:
-    """One instrument; its price moves around `price`."""
-
-    conid: int
-    symbol: str
-    name: str
-    kind: str
-    exchange: str
-    price: Decimal
-    tick: Decimal = CENT
-    currency: str = "USD"
-
-
-INSTRUMENTS: tuple[Instrument, ...] = (
-    Instrument(265598, "AAPL", "APPLE INC", "STK", "NASDAQ", Decimal("190.00")),
-    Instrument(272093, "MSFT", "MICROSOFT CORP", "STK", "NASDAQ", Decimal("420.00")),
-    Instrument(8314, "IBM", "INTL BUSINESS MACHINES CORP", "STK", "NYSE", Decimal("170.00")),
-    Instrument(76792991, "TSLA", "TESLA INC", "STK", "NASDAQ", Decimal("250.00")),
-    Instrument(4815747, "NVDA", "NVIDIA CORP", "STK", "NASDAQ", Decimal("120.00")),
-    Instrument(3691937, "AMZN", "AMAZON.COM INC", "STK", "NASDAQ", Decimal("185.00")),
-    Instrument(756733, "SPY", "SS SPDR S&P 500 ETF TRUST-US", "STK", "ARCA", Decimal("540.00")),
-    Instrument(495512563, "ES", "E-mini S&P 500", "FUT", "CME", Decimal("5450.00"), Decimal("0.25")),
-    Instrument(12087792, "EUR", "EUR.USD", "CASH", "IDEALPRO", Decimal("1.08500"), Decimal("0.00005")),
-)
-
-SMALL_COMPANIES = range(900_000_001, 900_000_231)
-"""The contract ids of invented small companies, so that a portfolio fills several pages."""
+PriceOf = Callable[[Instrument], Decimal]
+BASE_CURRENCY = "USD"
+MIN_SHOWN_SIZE, SHOWN_SIZE_RANGE = Decimal(500), 100
+"""The market shows 500 to 599 units; it changes each second."""
+SHOWN_CURRENCY = Decimal(2_000_000)
+RATE_DIGITS = Decimal("0.000001")
+PAIRS = {(each.symbol, each.currency): each for each in PAIRED_CURRENCIES}
 
 
 class Quotes:
@@ -49,21 +26,10 @@ class Quotes:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._instruments = {each.conid: each for each in INSTRUMENTS}
 
     def instrument(self, conid: int) -> Instrument | None:
         """The instrument with that contract id, or None."""
-        if conid in SMALL_COMPANIES:
-            number = conid - SMALL_COMPANIES.start + 1
-            price = Decimal(5 + number % 90)
-            return Instrument(conid, f"SIM{number:03}", f"SIMULATED COMPANY {number}", "STK", "NYSE", price)
-        return self._instruments.get(conid)
-
-    def find_by_symbol(self, symbol: str) -> list[Instrument]:
-        """The instruments with that symbol; if there are none, those whose name contains it."""
-        text = symbol.strip().upper()
-        exact = [each for each in INSTRUMENTS if each.symbol == text]
-        return exact or [each for each in INSTRUMENTS if text and text in each.name.upper()]
+        return find_instrument(conid)
 
     def last_price(self, conid: int, now: float) -> Decimal:
         """The last price: a slow wave of one per cent and a fast small one on it, rounded to the tick."""
@@ -83,6 +49,37 @@ class Quotes:
         """The best offer: a tick above the last price."""
         return self.last_price(conid, now) + self._tick(conid)
 
+    def shown_size(self, conid: int, side: str, now: float) -> Decimal:
+        """How much the market shows for an order of this side: offers for a purchase, bids for a sale."""
+        instrument = self.instrument(conid)
+        if instrument is not None and instrument.kind == CURRENCY:
+            return SHOWN_CURRENCY
+        return MIN_SHOWN_SIZE + (int(now) * (7 if side == "BUY" else 11)) % SHOWN_SIZE_RANGE
+
+    def exchange_rate(self, source: str, target: str, now: float) -> Decimal | None:
+        """What one unit of `source` is worth in `target` now, with six digits; None for an unknown currency."""
+        return find_rate(source, target, lambda pair: self.last_price(pair.conid, now))
+
     def _tick(self, conid: int) -> Decimal:
         instrument = self.instrument(conid)
         return instrument.tick if instrument else CENT
+
+
+def find_rate(source: str, target: str, price_of: PriceOf) -> Decimal | None:
+    """What one unit of `source` is worth in `target`, with six digits; None for an unknown currency.
+
+    Args:
+        price_of: returns the price of a currency pair.
+    """
+    rates = [_dollars(currency, price_of) for currency in (source, target)]
+    return None if rates[0] is None or rates[1] is None else (rates[0] / rates[1]).quantize(RATE_DIGITS)
+
+
+def _dollars(currency: str, price_of: PriceOf) -> Decimal | None:
+    """What one unit of a currency is worth in dollars."""
+    if currency == BASE_CURRENCY:
+        return ONE
+    if (pair := PAIRS.get((currency, BASE_CURRENCY))) is not None:
+        return price_of(pair)
+    pair = PAIRS.get((BASE_CURRENCY, currency))
+    return None if pair is None else 1 / price_of(pair)

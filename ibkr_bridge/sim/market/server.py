@@ -25,6 +25,7 @@ from ibkr_bridge.sim.market.dispatch import (
     ok_response,
     read_path,
     read_query,
+    unknown_account_response,
 )
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.session_calls import HTML, LOGIN_COOKIE, SSO_ROUTES
@@ -170,8 +171,17 @@ class Market:
                 request = MarketRequest(
                     logged.method, path, read_query(logged.query), logged.body, token, logged.at, parts, fault
                 )
-                return self._missing_session(route, request) or route.handler(self.world, request)
+                refusal = self._missing_session(route, request) or self._unknown_account(request)
+                return refusal or route.handler(self.world, request)
         return NOT_FOUND
+
+    def _unknown_account(self, request: MarketRequest) -> MarketResponse | None:
+        """IBKR's refusal of a path with an account that the user does not have; an order may name a group instead."""
+        account = request.parts.get("account")
+        names_group = account in self.world.groups and "/order" in request.path
+        if account is None or account in self.world.accounts or names_group:
+            return None
+        return unknown_account_response(account)
 
     def _missing_session(self, route: Route, request: MarketRequest) -> MarketResponse | None:
         """IBKR's response if the call lacks a session that it needs, checked in IBKR's order; None if it lacks none."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo
 
@@ -97,7 +96,7 @@ class Sessions:
     def log_in(self, now: float) -> Login:
         """Create a login; its token is the value of the login cookie."""
         self._login_count += 1
-        login = Login(f"simulated-login-{self._login_count}", now, self._next_midnight(now), now)
+        login = Login(f"simulated-login-{self._login_count}", now, self.calendar.next_midnight(now, NEW_YORK), now)
         self._logins[login.token] = login
         return login
 
@@ -167,8 +166,3 @@ class Sessions:
         is_late = self.contradiction is Contradiction.NEVER_ESTABLISHED
         has_arrived = self.brokerage is not None and now >= self.brokerage.established_at
         return not is_late and self.shows_authenticated(now) and has_arrived
-
-    def _next_midnight(self, now: float) -> float:
-        local_now = self.calendar.utc_at(now).astimezone(NEW_YORK)
-        midnight = datetime.combine(local_now.date() + timedelta(days=1), time(), NEW_YORK)
-        return now + (midnight - local_now).total_seconds()

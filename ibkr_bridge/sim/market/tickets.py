@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from ibkr_bridge.sim.market.book import Order
+from ibkr_bridge.sim.market.instruments import ONE, find_instrument
 from ibkr_bridge.sim.market.quotes import Quotes
 
 MAX_PRICE_DISTANCE = Decimal("0.03")
@@ -80,8 +81,10 @@ def _size_question(order: Order, last: Decimal, _: Order | None) -> str:
 
 
 def _value_question(order: Order, last: Decimal, _: Order | None) -> str:
-    value = order.size * (order.price or last)
-    message = f"value estimate of {value:,.2f} USD exceeds \nthe Total Value Limit of {MAX_VALUE:,} USD."
+    instrument = find_instrument(order.conid)
+    multiplier, currency = (instrument.multiplier, instrument.currency) if instrument else (ONE, "USD")
+    value = order.size * (order.price or last) * multiplier
+    message = f"value estimate of {value:,.2f} {currency} exceeds \nthe Total Value Limit of {MAX_VALUE:,} {currency}."
     return f"{_order_text(order)} {message}\n{CONFIRMATION}" if value > MAX_VALUE else ""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ibkr_bridge.sim.clock import Calendar
+from ibkr_bridge.sim.market.accounting import Accounting
 from ibkr_bridge.sim.market.book import Book
+from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS
 from ibkr_bridge.sim.market.questions import QuestionDesk
 from ibkr_bridge.sim.market.quotes import Quotes
 from ibkr_bridge.sim.market.sessions import Brokerage, Sessions
@@ -24,6 +27,10 @@ class World:
     sessions: Sessions
     quotes: Quotes
     book: Book
+    accounting: Accounting
+    """What the accounts have, and what it is worth."""
+    accounts: tuple[str, ...]
+    """The account numbers; those of paper accounts begin with D."""
     questions: QuestionDesk = field(default_factory=QuestionDesk)
     forgets_selection: bool = False
     """Whether the selected account is forgotten with the brokerage session."""
@@ -34,17 +41,10 @@ class World:
     """How long the list of orders stays empty after its first request, or after it was cleared."""
     list_lag_s: float = 0.0
     """How old that list may be, until it is cleared."""
-    numbers: tuple[str, ...] = ()
-    """The account numbers; none for the usual ones."""
     groups: tuple[str, ...] = ()
     """Names that an order may give instead of an account; IBKR lists them among the accounts."""
     stored: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What users store: watchlists, alerts, read notifications; by kind, then by id."""
-
-    @property
-    def accounts(self) -> tuple[str, ...]:
-        """The account numbers; those of paper accounts begin with D."""
-        return self.numbers or (LIVE if self.live else PAPER)
 
     @property
     def selected(self) -> str:
@@ -55,6 +55,10 @@ class World:
     def select(self, account: str) -> None:
         """Select an account."""
         self.last_selected, self.selected_in = account, self.sessions.brokerage
+
+    def find_unknown(self, accounts: Iterable[str]) -> str | None:
+        """The first of these accounts that the user does not have; None if there is none."""
+        return next((account for account in accounts if account not in self.accounts), None)
 
     def is_first_request(self, subject: str) -> bool:
         """Whether this is the first request for `subject` in this brokerage session; its response is then partial."""
@@ -76,10 +80,17 @@ def make_world(
     list_lag_s: float = 0.0,
     accounts: tuple[str, ...] = (),
     groups: tuple[str, ...] = (),
+    positions: int = DEFAULT_POSITIONS,
 ) -> World:
-    """A new market: nobody is signed in, and there are no orders."""
-    quotes = Quotes(seed)
-    sessions = Sessions(calendar, reopen_delay_s, establish_delay_s)
-    world = World(live, calendar, sessions, quotes, Book(quotes), numbers=accounts, groups=groups)
+    """A new market: nobody is signed in, and there are no orders.
+
+    Args:
+        accounts: the account numbers; none for the usual ones.
+        positions: how many positions the first account has.
+    """
+    numbers, quotes = accounts or (LIVE if live else PAPER), Quotes(seed)
+    book, sessions = Book(quotes), Sessions(calendar, reopen_delay_s, establish_delay_s)
+    accounting = Accounting(book, quotes, calendar, numbers, positions)
+    world = World(live, calendar, sessions, quotes, book, accounting, numbers, groups=groups)
     world.list_load_delay_s, world.list_lag_s = list_load_delay_s, list_lag_s
     return world

@@ -8,9 +8,10 @@ from decimal import Decimal
 import pytest
 
 from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.market.instruments import SMALL_COMPANIES
 from ibkr_bridge.sim.market.pacing import LIMITS, PENALTY_S, Limit, Pacing
 from ibkr_bridge.sim.market.quote_calls import COMPUTED_DELAY_S, FIRST_PRICE_DELAY_S
-from ibkr_bridge.sim.market.quotes import SMALL_COMPANIES, Quotes
+from ibkr_bridge.sim.market.quotes import Quotes
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire, connect
 
@@ -94,14 +95,18 @@ async def test_candles_fill_the_period(wire: Wire) -> None:
     assert all(bar["l"] <= bar["o"] <= bar["h"] for bar in chart["data"])
 
 
-async def test_positions_come_in_pages_and_end_with_an_empty_one(wire: Wire) -> None:
-    """The first account has three pages."""
+@pytest.mark.parametrize(("positions", "expected"), [(10, [10, 0, 0, 0]), (233, [100, 100, 33, 0])])
+async def test_positions_come_in_pages_and_end_with_an_empty_one(
+    sim: Simulator, wire: Wire, positions: int, expected: list[int]
+) -> None:
+    """With 233 positions the first account has three pages."""
+    sim.market.world.accounting.open_accounts(positions)
     await wire.call("GET", f"{API}/portfolio/accounts")
     path = f"{API}/portfolio/DU1234567/positions"
 
     sizes = [len((await wire.call("GET", f"{path}/{page}")).json()) for page in range(4)]
 
-    assert sizes == [100, 100, 33, 0]
+    assert sizes == expected
 
 
 async def test_portfolio_calls_are_empty_until_the_accounts_were_requested(wire: Wire) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message, RefusedError, changed_members
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
 from ibkr_bridge.sim.market.feeds.quotes import find_instrument
+from ibkr_bridge.sim.market.instruments import Instrument
 from ibkr_bridge.sim.market.quote_calls import draw_chart, parse_span
-from ibkr_bridge.sim.market.quotes import Instrument
 
 MAX_CHARTS = 5
 

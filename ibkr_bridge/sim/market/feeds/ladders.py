@@ -7,7 +7,7 @@ from typing import Any
 from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest
 from ibkr_bridge.sim.market.feeds.quotes import find_instrument
-from ibkr_bridge.sim.market.quotes import Instrument
+from ibkr_bridge.sim.market.instruments import Instrument
 
 ROWS_PER_SIDE = 5
 """Rows above and below the last price."""

@@ -7,16 +7,13 @@ key and the time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
-from typing import Any
 
 from ibkr_bridge.sim.market.accounts import profit_rows
+from ibkr_bridge.sim.market.balances import Row, ledger_totals, segment_amounts, stream_ledger_row, summary_texts
 from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, read_texts
-from ibkr_bridge.sim.market.holdings import CASH, net_liquidation
 from ibkr_bridge.sim.market.world import World
 
-Row = dict[str, Any]
 PROFIT = ("rowType", "dpl", "nl", "upl", "uel", "mv")
 ACCOUNT_CODE = "AccountCode"
 """The row that names the account; it comes with every request."""
@@ -77,43 +74,15 @@ class Rows(Feed):
 
 
 def _summary(world: World, account: str, now: float) -> dict[str, Row]:
-    value = net_liquidation(world, account, now)
-    amounts = {
-        "AccruedCash": Decimal(),
-        "AvailableFunds": CASH,
-        "BuyingPower": CASH * 4,
-        "EquityWithLoanValue": value,
-        "ExcessLiquidity-S": CASH,
-        "GrossPositionValue": value - CASH,
-        "NetLiquidation": value,
-        "TotalCashValue": CASH,
-    }
-    texts = {ACCOUNT_CODE: account, "AccountType": "INDIVIDUAL"}
+    statement = world.accounting.statement(account, now)
+    texts, amounts = summary_texts(account, statement), segment_amounts(statement)
     rows: dict[str, Row] = {key: {"value": text, "severity": 0} for key, text in texts.items()}
     return rows | {key: {"monetaryValue": sum_, "currency": "USD", "severity": 0} for key, sum_ in amounts.items()}
 
 
 def _ledger(world: World, account: str, now: float) -> dict[str, Row]:
-    value = net_liquidation(world, account, now)
-    purses = {"USD": (CASH, value), "EUR": (Decimal(), Decimal()), "BASE": (CASH, value)}
-    return {f"LedgerList{name}": _ledger_row(account, name, *amounts) for name, amounts in purses.items()}
-
-
-def _ledger_row(account: str, currency: str, cash: Decimal, value: Decimal) -> Row:
-    return {
-        "acctCode": account,
-        "cashbalance": cash,
-        "commodityMarketValue": 0.0,
-        "exchangeRate": 1.0,
-        "marketValue": value - cash,
-        "netLiquidationValue": value,
-        "realizedPnl": 0.0,
-        "secondKey": currency,
-        "settledCash": cash,
-        "severity": 0,
-        "stockMarketValue": value - cash,
-        "unrealizedPnl": 0.0,
-    }
+    totals = ledger_totals(world.accounting.statement(account, now))
+    return {f"LedgerList{name}": stream_ledger_row(account, name, each) for name, each in totals.items()}
 
 
 def begin_profit(context: FeedContext, request: FeedRequest, now: float) -> Profit:

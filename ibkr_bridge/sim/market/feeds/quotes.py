@@ -10,9 +10,9 @@ from typing import Any
 
 from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message, changed_members
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, read_texts
+from ibkr_bridge.sim.market.instruments import Instrument
 from ibkr_bridge.sim.market.lines import MarketDataLine
 from ibkr_bridge.sim.market.quote_calls import ABOUT, DERIVATIVES, MAX_FIELDS, shown_fields
-from ibkr_bridge.sim.market.quotes import Instrument
 
 QUOTE_TTL_S = 900.0
 """A quote ends after this time unless it is requested again."""

@@ -11,9 +11,9 @@ import pytest
 
 from ibkr_bridge.sim import FastClock, Simulator
 from ibkr_bridge.sim.market.feeds.quotes import EMPTY_UPDATE_EVERY, QUOTE_TTL_S
+from ibkr_bridge.sim.market.instruments import SMALL_COMPANIES
 from ibkr_bridge.sim.market.lines import MAX_LINES, MarketDataLines
 from ibkr_bridge.sim.market.quote_calls import COMPUTED_DELAY_S, FIRST_PRICE_DELAY_S
-from ibkr_bridge.sim.market.quotes import SMALL_COMPANIES
 from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S, Stream
 from tests.clocks import ManualClock
 from tests.contract.sockets import Socket
