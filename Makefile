@@ -27,14 +27,17 @@ help:
 	@echo "make clean   remove all environments and the tools' caches"
 
 .venv/bin/python:
+	@echo "Making a virtual environment in .venv. Nothing is installed outside of it."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "the virtual environment could not be made; on Debian and Ubuntu: apt install python3-venv"; rm -rf .venv; exit 1; }
 
 $(RUN): requirements.txt | .venv/bin/python
+	@echo "Installing the packages of requirements.txt into .venv. Only the first start needs the network for that."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt | .venv/bin/python
+	@echo "Installing the packages of requirements-dev.txt into .venv."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 

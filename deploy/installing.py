@@ -34,7 +34,7 @@ def check_settings() -> str:
         SystemExit: the settings cannot be used; the message has all problems.
     """
     from ibkr_bridge.cli import settings_message
-    from ibkr_bridge.config.settings import SettingsError, load_settings
+    from ibkr_bridge.config.settings import SettingsError, load_server_settings
     from ibkr_bridge.config.sources import lines_systemd_reads_differently, read_dotenv, read_secret_files
 
     env = {name: value for name, value in os.environ.items() if not name.startswith("IBKR_")}
@@ -45,7 +45,7 @@ def check_settings() -> str:
     try:
         if problems := lines_systemd_reads_differently(SETTINGS):
             raise SettingsError(problems)
-        url = load_settings(env, SETTINGS).url
+        url = load_server_settings(env, SETTINGS).url
     except SettingsError as exc:
         sys.exit(settings_message(exc))
     return f"{_numeric_address(url.host, url.port)} {'yes' if has_key or env.get('KEY_ELSEWHERE') else 'no'}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import secrets
 import signal
 import sys
 import tempfile
@@ -15,7 +14,10 @@ from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, control_path, port, settings_message
 from ibkr_bridge.cli.demo_file import DemoFile
+from ibkr_bridge.cli.env_file import EnvFileError, read_lines, write_settings
 from ibkr_bridge.cli.serve import start_failure
+from ibkr_bridge.cli.sim import position_count
+from ibkr_bridge.config.env_reader import DEMO_KEY
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
@@ -24,10 +26,15 @@ from ibkr_bridge.observe.logs import open_log
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.control import Control
+from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS
 from ibkr_bridge.sim.simulator import Simulator
 
 LOGIN_TIMEOUT_S = 10.0  # the session opens in a fraction of a second
 IGNORED_SETTINGS = ("IBKR_GATEWAY_URL", "IBKR_GATEWAY_FINGERPRINT", "IBKR_GATEWAY_CA_FILE", "IBKR_BRIDGE_STATE_DIR")
+INTRODUCTION = """\
+This is a demo: a simulated Gateway with paper accounts, and the bridge in front of it.
+It needs no account at IBKR and no network, and it reaches no real Gateway.
+"""
 WELCOME = """\
 A simulated Gateway listens at {gateway}: paper accounts, quotes that move, no network.
 The bridge listens at {url}. Ctrl-C ends both.
@@ -44,45 +51,83 @@ Try, in another terminal:
 
 def run(argv: Sequence[str]) -> int:
     """Run both until Ctrl-C. Returns 0 after a drain, 1 after an error, 78 if the settings cannot be used."""
-    parser = argparse.ArgumentParser(
-        prog="bridge.py demo", description="A simulated Gateway and the bridge in front of it."
-    )
-    parser.add_argument(
-        "--gateway-port", type=port, default=0, help="port of the simulated Gateway (default: a free one)"
-    )
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-demo-") as state:
         try:
-            settings = demo_settings(os.environ, Path(state))
+            settings = demo_settings(os.environ, Path(state), args.port)
+            if args.write_env is not None:
+                read_lines(args.write_env)
         except SettingsError as exc:
             print(settings_message(exc), file=sys.stderr)
             return EXIT_MISCONFIGURED
+        except EnvFileError as exc:
+            print(exc, file=sys.stderr)
+            return EXIT_FAILURE
         try:
-            return asyncio.run(_run_both(settings, args.gateway_port))
+            return asyncio.run(_run_both(settings, args))
         except OSError as exc:
             print(start_failure(exc, settings), file=sys.stderr)
             return EXIT_FAILURE
 
 
-def demo_settings(env: Mapping[str, str], state: Path) -> Settings:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bridge.py demo", description="A simulated Gateway and the bridge in front of it."
+    )
+    parser.add_argument("--port", type=port, metavar="N", help="port of the bridge (default: that of IBKR_BRIDGE_URL)")
+    parser.add_argument(
+        "--gateway-port",
+        type=port,
+        default=0,
+        metavar="N",
+        help="port of the simulated Gateway (default: a free one)",
+    )
+    parser.add_argument(
+        "--positions",
+        type=position_count,
+        default=DEFAULT_POSITIONS,
+        metavar="N",
+        help=f"positions of the first account (default: {DEFAULT_POSITIONS}); 100 fill a page",
+    )
+    parser.add_argument(
+        "--write-env",
+        type=Path,
+        metavar="FILE",
+        help="set IBKR_BRIDGE_URL and IBKR_BRIDGE_KEY in this file, such as the .env of your app",
+    )
+    return parser
+
+
+def demo_settings(env: Mapping[str, str], state: Path, bridge_port: int | None = None) -> Settings:
     """The settings of the environment, without those of a real Gateway and without IBKR's maintenance windows.
 
-    A key is made if the environment has none.
+    Args:
+        env: the environment; without a key in it, the key is `DEMO_KEY`.
+        state: the state directory.
+        bridge_port: the port of the bridge; None for that of the environment.
     """
     own = {name: value for name, value in env.items() if name.startswith("IBKR_") and name not in IGNORED_SETTINGS}
-    key = {} if "IBKR_BRIDGE_KEY" in env else {"IBKR_BRIDGE_KEY": secrets.token_urlsafe(32)}
-    return Settings.from_env({"IBKR_BRIDGE_MAINTENANCE": "none", **own, **key, "IBKR_BRIDGE_STATE_DIR": str(state)})
+    defaults = {"IBKR_BRIDGE_MAINTENANCE": "none", "IBKR_BRIDGE_KEY": DEMO_KEY}
+    fixed = {"IBKR_BRIDGE_STATE_DIR": str(state)}
+    if bridge_port is not None:
+        fixed["IBKR_BRIDGE_URL"] = f"http://127.0.0.1:{bridge_port}"
+    return Settings.from_env({**defaults, **own, **fixed})
 
 
-async def _run_both(settings: Settings, gateway_port: int) -> int:
+async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
     bus, redactor = Bus(), Redactor()
     open_log(settings.log_format, settings.log_level, redactor, os.environ).attach(bus)
     async with AsyncExitStack() as resources:
+        print(INTRODUCTION, flush=True)
+        _report("1/3 starting the simulated Gateway")
         try:
-            simulator = await resources.enter_async_context(Simulator(gateway_port=gateway_port))
+            simulator = await resources.enter_async_context(
+                Simulator(gateway_port=args.gateway_port, positions=args.positions)
+            )
         except OSError as exc:
-            print(f"The simulated Gateway cannot use port {gateway_port}: {exc.strerror}", file=sys.stderr)
+            print(f"The simulated Gateway cannot use port {args.gateway_port}: {exc.strerror}", file=sys.stderr)
             return EXIT_FAILURE
+        _report("2/3 starting the bridge")
         bridge = Bridge(settings.with_gateway(simulator.url), bus, redactor, env=os.environ)
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
@@ -92,22 +137,42 @@ async def _run_both(settings: Settings, gateway_port: int) -> int:
         )
         await control.start()
         resources.push_async_callback(control.stop)
+        _report("3/3 signing in and opening the brokerage session")
         await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
-        has_own_key = "IBKR_BRIDGE_KEY" in os.environ  # that key may be a real one and is never printed
-        key = "" if has_own_key else f"  export IBKR_BRIDGE_KEY={settings.key}\n"
-        without_settings = ""
-        if not has_own_key:
-            without_settings = "Or without any setting: python bridge.py status (doctor, orders)\n"
+        if args.write_env is not None and not _write_env(args.write_env, bridge.url, settings.key):
+            await bridge.finish()
+            return EXIT_FAILURE
+        if settings.key == DEMO_KEY:
             demo_file = DemoFile(bridge.url, simulator.url, str(settings.state_dir), settings.key).write()
             resources.callback(demo_file.unlink, missing_ok=True)
-        export = f"{key}  export IBKR_BRIDGE_URL={bridge.url}\n"
-        print(
-            WELCOME.format(gateway=simulator.url, url=bridge.url, export=export, without_settings=without_settings),
-            flush=True,
-        )
+        print(_welcome(bridge.url, simulator.url, settings.key), flush=True)
         await bridge.stop.wait()
         unfinished = await bridge.finish()
     return EXIT_FAILURE if bridge.failed or unfinished else EXIT_OK
+
+
+def _report(step: str) -> None:
+    print(f"  {step} ...", flush=True)
+
+
+def _write_env(path: Path, url: str, key: str) -> bool:
+    """Write address and key into an app's file; return False if that is not possible, and say why."""
+    try:
+        write_settings(path, {"IBKR_BRIDGE_URL": url, "IBKR_BRIDGE_KEY": key})
+    except EnvFileError as exc:
+        print(exc, file=sys.stderr)
+        return False
+    print(f"IBKR_BRIDGE_URL and IBKR_BRIDGE_KEY were written into {path}, readable by you alone.", flush=True)
+    return True
+
+
+def _welcome(url: str, gateway: str, key: str) -> str:
+    """What to try. A key that a person has set may be a real one and is never printed."""
+    is_demo_key = key == DEMO_KEY
+    key_line = f"  export IBKR_BRIDGE_KEY={key}\n" if is_demo_key else ""
+    without_settings = "Or without any setting: python bridge.py status (doctor, orders)\n" if is_demo_key else ""
+    export = f"{key_line}  export IBKR_BRIDGE_URL={url}\n"
+    return "\n" + WELCOME.format(gateway=gateway, url=url, export=export, without_settings=without_settings)
 
 
 async def _forget_faults(profile: Profile) -> None:

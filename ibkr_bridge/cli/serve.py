@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
-from ibkr_bridge.config.settings import Settings, SettingsError, load_settings
+from ibkr_bridge.config.settings import Settings, SettingsError, load_server_settings
 from ibkr_bridge.config.sources import dotenv_path, environment_at_reload, environment_at_restart
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
     """Serve until a signal comes. Returns 0 after a drain, 1 after an error, 78 if the settings cannot be used."""
     argparse.ArgumentParser(prog="bridge.py serve", description="Run the bridge.").parse_args(argv)
     try:
-        settings = load_settings(os.environ, dotenv_path())
+        settings = load_server_settings(os.environ, dotenv_path())
     except SettingsError as exc:
         print(settings_message(exc), file=sys.stderr)
         return EXIT_MISCONFIGURED
@@ -77,7 +77,7 @@ async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
 def _reload(bridge: Bridge, log: Log) -> None:
     """Read keys and log level again. All other settings need a restart; those that changed are reported."""
     settings = bridge.reload(
-        lambda: load_settings(environment_at_reload(os.environ), dotenv_path()),
-        lambda: load_settings(environment_at_restart(os.environ), dotenv_path()),
+        lambda: load_server_settings(environment_at_reload(os.environ), dotenv_path()),
+        lambda: load_server_settings(environment_at_restart(os.environ), dotenv_path()),
     )
     log.level = settings.log_level if settings else log.level

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path, port
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.control import Control
+from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS, MAX_POSITIONS
 from ibkr_bridge.sim.simulator import Simulator
 
 
@@ -23,6 +24,13 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--pacing", action="store_true", help="answer 429 as IBKR does, and put callers that go on into the penalty box"
     )
+    parser.add_argument(
+        "--positions",
+        type=position_count,
+        default=DEFAULT_POSITIONS,
+        metavar="N",
+        help=f"positions of the first account (default: {DEFAULT_POSITIONS}); 100 fill a page",
+    )
     parser.add_argument("--rate", type=float, default=1.0, help="how fast time runs (default: 1)")
     args = parser.parse_args(argv)
     try:
@@ -30,6 +38,17 @@ def run(argv: Sequence[str]) -> int:
     except OSError as exc:
         print(f"127.0.0.1:{args.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
         return EXIT_FAILURE
+
+
+def position_count(text: str) -> int:
+    """Parse a number of positions.
+
+    Raises:
+        ArgumentTypeError: the simulated market has not so many contracts.
+    """
+    if not text.isdecimal() or int(text) > MAX_POSITIONS:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {MAX_POSITIONS}")
+    return int(text)
 
 
 async def _run_until_stopped(args: argparse.Namespace) -> int:
@@ -41,6 +60,7 @@ async def _run_until_stopped(args: argparse.Namespace) -> int:
         gateway_port=args.gateway_port,
         pacing=args.pacing,
         live=args.live,
+        positions=args.positions,
         logged_in=not args.signed_out,
     )
     async with simulator:

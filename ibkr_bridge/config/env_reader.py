@@ -22,6 +22,8 @@ E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
 
 PLACEHOLDER = "REPLACE_WITH_REAL_KEY"
+DEMO_KEY = "demo-key-not-secret-0123456789abcdef"
+"""The key of `bridge.py demo`. It is the same everywhere, so a bridge in front of a real Gateway refuses it."""
 MIN_KEY_LENGTH = 32
 MAX_KEY_LENGTH = 512  # far below the 8 kB that the server accepts for a header line
 MAX_SOCKET_PATH_BYTES = 107  # the limit of Linux, `sun_path` without its final zero byte

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from ibkr_bridge.config.env_reader import TRUE, EnvReader
+from ibkr_bridge.config.env_reader import DEMO_KEY, GENKEY_HINT, TRUE, EnvReader
 from ibkr_bridge.config.sources import (
     SECRET_NAMES,
     lines_systemd_reads_differently,
@@ -290,6 +290,21 @@ def load_settings(env: Mapping[str, str], dotenv: Path | None) -> Settings:
         SettingsError: all problems at once.
     """
     return Settings.from_env(*_merge_sources(env, dotenv))
+
+
+def load_server_settings(env: Mapping[str, str], dotenv: Path | None) -> Settings:
+    """Load the settings of a daemon in front of a real Gateway, as `load_settings` does; the demo's key is refused.
+
+    Raises:
+        SettingsError: all problems at once.
+    """
+    settings = load_settings(env, dotenv)
+    keys = zip(SECRET_NAMES, (settings.key, settings.key_previous, settings.readonly_key), strict=True)
+    if public := [name for name, key in keys if key == DEMO_KEY]:
+        raise SettingsError(
+            [Problem(name, "found the key of `bridge.py demo`, which everybody knows", GENKEY_HINT) for name in public]
+        )
+    return settings
 
 
 def load_client_settings(env: Mapping[str, str], dotenv: Path | None) -> ClientSettings:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.cli import COMMANDS, main
+from ibkr_bridge.config.env_reader import DEMO_KEY
 from tests.cli.command_runner import (
     BRIDGE,
     EXIT_FAILURE,
@@ -248,7 +249,7 @@ def test_the_demo_shows_its_key_and_three_lines_that_work(running: Demo) -> None
     lines = re.findall(r"^ +curl .*$", running.running.output, re.MULTILINE)
     responses = [running.get(line.rpartition(running.url)[2]) for line in lines]
 
-    assert len(running.key) == 43
+    assert running.key == DEMO_KEY
     assert len(lines) == 3
     assert [response.status_code for response in responses] == [200, 200, 200]
     assert responses[1].json() == {"authenticated": True}

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.cli.serve import run, start_failure
+from ibkr_bridge.config.env_reader import DEMO_KEY
+from ibkr_bridge.config.sources import SECRET_NAMES
 from ibkr_bridge.sim.simulator import Simulator
 from tests.cli.command_runner import EXIT_MISCONFIGURED, Place, free_port
 from tests.harness import KEY, settings_for
@@ -43,6 +45,18 @@ def test_unknown_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None
         run(["--port", "8000"])
 
     assert "--port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_the_key_of_the_demo_is_refused(tmp_path: Path, name: str) -> None:
+    """Everybody knows it. With it nobody must reach a real account."""
+    keys = {"IBKR_BRIDGE_KEY": KEY, name: DEMO_KEY}
+
+    result = Place(tmp_path).run("serve", IBKR_BRIDGE_URL="http://127.0.0.1:0", **keys)
+
+    assert result.returncode == EXIT_MISCONFIGURED
+    assert f"{name}: found the key of `bridge.py demo`, which everybody knows; make one with" in result.stderr
+    assert DEMO_KEY not in result.stderr
 
 
 def test_a_ca_file_without_certificates_is_named(tmp_path: Path) -> None:
