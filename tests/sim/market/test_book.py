@@ -125,3 +125,124 @@ def test_with_a_parent_its_children_are_cancelled(book: Book) -> None:
     book.cancel([parent.number], 1.0)
 
     assert [state(book, each) for each in (parent, child, unrelated)] == ["Cancelled", "Cancelled", "Submitted"]
+
+
+LARGE = replace(MARKET, size=Decimal(1500))
+
+
+def fill_until(book: Book, order: Order, seconds: int) -> list[Order]:
+    """The order as it is at each second."""
+    return [found for second in range(seconds) if (found := book.find(order.number, float(second))) is not None]
+
+
+def test_a_large_order_fills_in_parts_of_what_the_market_shows(book: Book) -> None:
+    """It is `Submitted` until its last part, and there is a trade for each."""
+    order = book.add(LARGE)
+
+    states = fill_until(book, order, 4)
+
+    shown = [QUOTES.shown_size(AAPL, "BUY", float(second)) for second in range(2)]
+    assert [each.filled for each in states] == [shown[0], sum(shown), 1500, 1500]
+    assert [each.state for each in states] == ["Submitted", "Submitted", "Filled", "Filled"]
+    assert [trade.size for trade in book.trades] == [*shown, 1500 - sum(shown)]
+    assert [trade.at for trade in book.trades] == [0.0, 1.0, 2.0]
+
+
+def test_the_average_price_and_the_commission_are_those_of_all_parts(book: Book) -> None:
+    """The minimum commission applies once."""
+    order = book.add(LARGE)
+    book.fill_orders(0.0)
+    book.fill_orders(9.0)
+
+    filled, value = book.last_state(order.number), sum(trade.size * trade.price for trade in book.trades)
+    assert filled.average == round(value / 1500, 6)
+    assert filled.commission == sum(trade.commission for trade in book.trades) == Decimal("7.50")
+
+
+def test_parts_that_fell_due_between_two_readings_have_their_own_times_and_prices(book: Book) -> None:
+    """Nobody has to read the book each second."""
+    order = book.add(LARGE)
+    book.fill_orders(0.0)
+    book.fill_orders(60.0)
+
+    assert book.last_state(order.number).state == "Filled"
+    assert [(trade.at, trade.price) for trade in book.trades] == [
+        (moment, QUOTES.ask_price(AAPL, moment)) for moment in (0.0, 1.0, 2.0)
+    ]
+
+
+def test_a_limit_order_waits_with_its_rest_while_the_price_is_too_high(book: Book) -> None:
+    """A part fills only at a good price, also one that fell due long ago."""
+    order = book.add(replace(LARGE, kind="LMT", price=ASK))
+    moments = [float(second) for second in range(600)]
+    for moment in moments:
+        book.fill_orders(moment)
+
+    good = [moment for moment in moments if QUOTES.ask_price(AAPL, moment) <= ASK]
+    assert [trade.at for trade in book.trades] == good[:3]
+    assert book.last_state(order.number).filled == 1500
+
+
+def test_a_changed_limit_does_not_fill_in_the_past(book: Book) -> None:
+    """The new price counts from now on."""
+    order = book.add(LARGE)
+    book.fill_orders(0.0)
+    book.change(order.number, replace(LARGE, kind="LMT", price=FAR))
+    book.fill_orders(100.0)
+    book.change(order.number, LARGE)
+    book.fill_orders(101.0)
+
+    assert [trade.at for trade in book.trades] == [0.0, 101.0]
+
+
+def test_a_change_to_less_than_what_has_filled_ends_the_order(book: Book) -> None:
+    """What has filled cannot be taken back."""
+    order = book.add(LARGE)
+    book.fill_orders(0.0)
+
+    changed = book.change(order.number, replace(LARGE, size=Decimal(1)))
+
+    assert (changed.state, changed.size, changed.filled) == (
+        "Filled",
+        changed.filled,
+        QUOTES.shown_size(AAPL, "BUY", 0),
+    )
+
+
+def test_a_cancel_keeps_what_has_filled(book: Book) -> None:
+    """Only the rest is cancelled."""
+    order = book.add(LARGE)
+    book.fill_orders(0.0)
+    book.cancel([order.number], 0.5)
+    book.fill_orders(60.0)
+
+    assert book.last_state(order.number).state == "Cancelled"
+    assert book.last_state(order.number).filled == QUOTES.shown_size(AAPL, "BUY", 0)
+
+
+def test_a_stop_that_was_triggered_fills_its_rest_at_any_price(book: Book) -> None:
+    """It has become a market order."""
+    order = book.add(replace(LARGE, stop=ASK, state="PreSubmitted"))
+    states = fill_until(book, order, 60)
+
+    assert [each.state for each in states[:2]] == ["Submitted", "Submitted"]
+    assert states[-1].state == "Filled"
+    assert [trade.at for trade in book.trades] == [0.0, 1.0, 2.0]
+
+
+def test_children_wait_for_the_last_part_of_their_parent(book: Book) -> None:
+    """Then one of them fills in parts, and the other gets smaller with each, and is cancelled with the last."""
+    parent = book.add(replace(LARGE, coid="parent"))
+    taken = book.add(replace(LARGE, side="SELL", parent="parent", state="PreSubmitted"))
+    other = book.add(replace(LARGE, side="SELL", parent="parent", stop=FAR, state="PreSubmitted"))
+    history = []
+    for second in range(6):
+        book.fill_orders(float(second))
+        history.append([book.last_state(each.number) for each in (parent, taken, other)])
+
+    first = QUOTES.shown_size(AAPL, "SELL", 2)
+    assert [row[0].state for row in history] == ["Submitted", "Submitted", *["Filled"] * 4]
+    assert [row[1].filled for row in history[:2]] == [0, 0]
+    assert (history[2][1].filled, history[2][2].size) == (first, 1500 - first)
+    assert [each.state for each in history[5]] == ["Filled", "Filled", "Cancelled"]
+    assert sum(trade.size for trade in book.trades if trade.order.side == "SELL") == 1500

@@ -413,3 +413,29 @@ def test_no_ticket_confuses_the_reader(made: dict[str, Any]) -> None:
         except BadTicketError:
             continue
         questions(order, quotes.last_price(order.conid, 0.0))
+
+
+async def test_a_large_order_is_shown_with_its_filled_and_remaining_size(
+    sim: Simulator, wire: Wire, clock: ManualClock
+) -> None:
+    """In the list, in its status and in the trades."""
+    question = await place(wire, ticket(sim, orderType="MKT", quantity=1500, cOID="large"))
+    [placed] = (await reply(wire, question)).json()
+    [before] = await live(wire)
+    status = (await wire.call("GET", f"{API}/account/order/status/{placed['order_id']}")).json()
+    clock.advance(10)
+    [after] = (await wire.call("GET", f"{API}/account/orders")).json()["orders"]
+    trades = (await wire.call("GET", f"{API}/account/trades")).json()
+
+    filled = trades[0]["size"]
+    assert (before["status"], before["filledQuantity"], before["remainingQuantity"]) == (
+        "Submitted",
+        filled,
+        1500 - filled,
+    )
+    assert (before["avgPrice"], before["sizeAndFills"]) == (trades[0]["price"], f"{filled:.0f}/1500")
+    assert (status["cum_fill"], status["size"], status["order_status"]) == (filled, 1500 - filled, "Submitted")
+    assert (after["status"], after["filledQuantity"], after["remainingQuantity"]) == ("Filled", 1500, 0)
+    assert {trade["order_ref"] for trade in trades} == {"large"}
+    assert sum(trade["size"] for trade in trades) == 1500
+    assert len({trade["execution_id"] for trade in trades}) == len(trades) == 3
