@@ -77,9 +77,20 @@ def error_response(status: int, message: str) -> MarketResponse:
     return ok_response({"error": message}, status)
 
 
-def unknown_account_response(account: str) -> MarketResponse:
-    """IBKR's refusal of an account that the user does not have."""
-    return ok_response({"error": f"Bad Request: accountId is not valid: {account}", "statusCode": 400}, 400)
+LATE_ACCOUNT_CHECK = re.compile(r"/portfolio/[^/]+/(ledger|meta|summary)|/iserver/account/[^/]+/(orders|alerts)")
+"""Calls without a documented 400: IBKR notices a wrong account later and answers 500 (OAS, InternalServerError)."""
+
+
+def unknown_account_response(account: str, path: str = "") -> MarketResponse:
+    """IBKR's refusal of an account that the user does not have.
+
+    Args:
+        path: of the call, if the account stands in it.
+    """
+    text = f"Bad Request: accountId is not valid: {account}"  # of a 400 (OAS, invalid-account-id); of a 500 invented
+    if LATE_ACCOUNT_CHECK.fullmatch(path):
+        return error_response(500, text)
+    return ok_response({"error": text, "statusCode": 400}, 400)
 
 
 Handler = Callable[["World", MarketRequest], MarketResponse]

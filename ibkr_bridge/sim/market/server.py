@@ -181,7 +181,7 @@ class Market:
         names_group = account in self.world.groups and "/order" in request.path
         if account is None or account in self.world.accounts or names_group:
             return None
-        return unknown_account_response(account)
+        return unknown_account_response(account, request.path)
 
     def _missing_session(self, route: Route, request: MarketRequest) -> MarketResponse | None:
         """IBKR's response if the call lacks a session that it needs, checked in IBKR's order; None if it lacks none."""

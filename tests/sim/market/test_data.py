@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 
 from ibkr_bridge.sim import Simulator
+from ibkr_bridge.sim.market.dispatch import Route
 from ibkr_bridge.sim.market.instruments import SMALL_COMPANIES
 from ibkr_bridge.sim.market.pacing import LIMITS, PENALTY_S, Limit, Pacing
 from ibkr_bridge.sim.market.quote_calls import COMPUTED_DELAY_S, FIRST_PRICE_DELAY_S
 from ibkr_bridge.sim.market.quotes import Quotes
+from ibkr_bridge.sim.market.table import ROUTES
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire, connect
 
@@ -119,6 +122,33 @@ async def test_portfolio_calls_are_empty_until_the_accounts_were_requested(wire:
 
     assert before == [[], {}, {}]
     assert all(after)
+
+
+ACCOUNT_ROUTES = [route for route in ROUTES if "{account}" in route.pattern]
+
+
+@pytest.mark.parametrize("route", ACCOUNT_ROUTES, ids=lambda route: f"{route.methods} {route.pattern}")
+async def test_an_account_that_does_not_exist_is_refused_by_every_call(wire: Wire, route: Route) -> None:
+    """With its number, and with the status that IBKR documents for the call."""
+    await wire.call("GET", f"{API}/portfolio/accounts")
+    path = re.sub(r"\{\w+\}", "1", route.pattern.replace("{account}", "DU0000000"))
+
+    response = await wire.call(route.methods.split()[0], API + path)
+
+    assert response.json()["error"] == "Bad Request: accountId is not valid: DU0000000"
+    late = ("/ledger", "/meta", "/orders", "/alerts")
+    assert response.status == (500 if path.endswith(late) or path == "/portfolio/DU0000000/summary" else 400)
+
+
+@pytest.mark.parametrize("path", ["/pa/performance", "/pa/allperiods", "/pa/transactions", "/portfolio/allocation"])
+async def test_an_account_that_does_not_exist_is_refused_in_a_body_too(wire: Wire, path: str) -> None:
+    """Also beside one that exists."""
+    await wire.call("GET", f"{API}/portfolio/accounts")
+    body = {"acctIds": ["DU1234567", "DU0000000"], "conids": [AAPL], "currency": "USD"}
+
+    response = await wire.call("POST", API + path, body)
+
+    assert (response.status, response.json()["statusCode"]) == (400, 400)
 
 
 def _reads() -> Iterator[str]:
