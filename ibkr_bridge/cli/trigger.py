@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "fault", choices=[*KINDS, *COMMANDS], metavar="FAULT", help="a fault or a command from the lists below"
     )
-    parser.add_argument("--path", help="only for targets that contain this")
+    parser.add_argument("--path", help="only for targets that contain this, or quotes of this conid")
     parser.add_argument("--times", type=int, help="number of calls (default: until cleared)")
     parser.add_argument("--seconds", type=float, help="length of `delay`")
     parser.add_argument("--status", type=int, help="HTTP status of `status`")

@@ -99,7 +99,7 @@ class Control:
         return list(not_restored(kinds, has_bridge=self._restore_bridge is not None))
 
     async def _login(self, request: web.Request) -> web.Response:
-        for kind in ("sso-lost", "brokerage-lost", "competing"):
+        for kind in ("sso-lost", "brokerage-lost", "competing", "competing-stays"):
             self._simulator.faults.clear(kind)
         for kind in SESSION_ENDING_KINDS:
             self._simulator.faults.pop_used_kinds(kind)
@@ -129,7 +129,7 @@ def not_restored(kinds: Mapping[str, bool], *, has_bridge: bool) -> Iterator[str
 
 HARMLESS_KINDS = frozenset({"delay", "gzip", "prompt", "stall-in"})  # the caller gets the response, or its rest
 UNANSWERED_KINDS = frozenset({"drop", "die-in", "ibkr-down", "restart-during", "done-restart-during", "cut-in"})
-TEACHING_KINDS = frozenset({"429", "competing", "silence", "done-silence", "denied"})
+TEACHING_KINDS = frozenset({"429", "competing", "competing-stays", "silence", "done-silence", "denied"})
 
 
 async def send(path: Path, method: str, target: str, fault: Mapping[str, Any] | None = None) -> dict[str, Any]:

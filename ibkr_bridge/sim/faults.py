@@ -49,6 +49,21 @@ KINDS: Mapping[str, Kind] = {
     "sso-lost": Kind(Side.EVENT, "IBKR ends the login"),
     "brokerage-lost": Kind(Side.EVENT, "IBKR ends the brokerage session; the login stays"),
     "competing": Kind(Side.EVENT, "another program takes the brokerage session"),
+    "competing-stays": Kind(
+        Side.EVENT,
+        "another program takes the brokerage session, and again after each reopening, until cleared",
+    ),
+    "quotes-delayed": Kind(
+        Side.EVENT, "quotes are 15 minutes old (6509: D): all of them, or those of the conid in `path`"
+    ),
+    "quotes-frozen": Kind(
+        Side.EVENT, "the market is closed and its quotes stand still (6509: Z); no order fills; `path` as above"
+    ),
+    "quotes-closed": Kind(
+        Side.EVENT,
+        "the market is closed: the former close marked C, no bid, no offer (6509: Y); no order fills; `path` as above",
+    ),
+    "quotes-missing": Kind(Side.EVENT, "no market data is subscribed: no prices (6509: N); `path` as above"),
     "no-bridge": Kind(
         Side.EVENT, "brokerage calls answer `no bridge` while the status shows a session, until it is requested again"
     ),

@@ -14,6 +14,7 @@ from typing import Self
 
 from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Fault, Faults
+from ibkr_bridge.sim.market.availability import CODES
 from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS
 from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
@@ -26,7 +27,7 @@ from ibkr_bridge.sim.tasks import Tasks
 RESTARTING_KINDS = frozenset({"restart", "restart-during", "done-restart-during"})
 """Kinds of faults after which the Gateway has no login, although IBKR still has its session."""
 SESSION_ENDING_KINDS = RESTARTING_KINDS | {
-    *("sso-lost", "brokerage-lost", "competing", "lost-during", "done-lost-during"),
+    *("sso-lost", "brokerage-lost", "competing", "competing-stays", "lost-during", "done-lost-during"),
     *("ibkr-down", "refuse", "maintenance"),
 }
 """Kinds of faults after which nobody may be signed in, or another program may hold the brokerage session."""
@@ -171,10 +172,21 @@ class MarketStage:
         await self._tasks.wait_until_idle()
 
     def _trigger_event(self, fault: Fault) -> None:
-        self._event_actions[fault.kind]()
+        if fault.kind in CODES:
+            self._restrict_quotes(fault)
+        else:
+            self._event_actions[fault.kind]()
 
     def _undo_event(self, fault: Fault) -> None:
-        self._undo_actions.get(fault.kind, lambda: None)()
+        if fault.kind in CODES:
+            self.market.world.quotes.availability.lift(fault.kind, fault.path)
+        else:
+            self._undo_actions.get(fault.kind, lambda: None)()
+
+    def _restrict_quotes(self, fault: Fault) -> None:
+        world, now = self.market.world, self.clock.now()
+        world.book.fill_orders(now)  # what could fill before a market closes has filled
+        world.quotes.availability.restrict(fault.kind, fault.path, now)
 
     def _is_over(self, fault: Fault) -> bool:
         sessions = self.market.world.sessions
@@ -189,6 +201,7 @@ class MarketStage:
             "sso-lost": self.log_out,
             "brokerage-lost": self.lose_brokerage,
             "competing": self.start_competing,
+            "competing-stays": lambda: self._set_rival(stays=True),
             **{kind: functools.partial(self._contradict, each) for kind, each in CONTRADICTIONS.items()},
             "selection-lost": lambda: self._forget_selections(forgets=True),
             "stream-silent": self.market.stream.mute,
@@ -199,12 +212,19 @@ class MarketStage:
     def _undo_actions(self) -> Mapping[str, Callable[[], None]]:
         return {
             "stream-silent": self.market.stream.unmute,
+            "competing-stays": lambda: self._set_rival(stays=False),
             **dict.fromkeys(CONTRADICTIONS, lambda: self._contradict(None)),
             "selection-lost": lambda: self._forget_selections(forgets=False),
         }
 
     def _contradict(self, contradiction: Contradiction | None) -> None:
         self.market.world.sessions.contradiction = contradiction
+
+    def _set_rival(self, *, stays: bool) -> None:
+        """Let another program take the session now and after each reopening, or end that."""
+        self.market.world.sessions.rival_stays = stays
+        if stays:
+            self.start_competing()
 
     def _forget_selections(self, *, forgets: bool) -> None:
         self.market.world.forgets_selection = forgets

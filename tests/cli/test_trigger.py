@@ -141,7 +141,7 @@ def test_clear_ends_the_penalty_box_of_the_demo(place: Place, running: Demo) -> 
     assert running.get("/portfolio/DU1234567/allocation").status_code == 200
 
 
-@pytest.mark.parametrize("fault", ["competing", "sso-lost", "restart", "brokerage-lost"])
+@pytest.mark.parametrize("fault", ["competing", "competing-stays", "sso-lost", "restart", "brokerage-lost"])
 def test_clear_brings_the_session_back(place: Place, running: Demo, fault: str) -> None:
     """Nobody has to guess which other command does."""
     place.run("trigger", fault, "--port", running.port)

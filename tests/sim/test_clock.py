@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -82,6 +83,23 @@ def test_a_calendar_of_a_clock_without_a_date_begins_today() -> None:
 
     assert before - timedelta(seconds=1) <= calendar.utc_at(500.0) <= datetime.now(UTC) + timedelta(seconds=1)
     assert calendar.utc_at(560.0) - calendar.utc_at(500.0) == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(("day", "hours"), [(17, 12), (31, 12)])
+def test_the_next_midnight_is_that_of_a_zone(day: int, hours: int) -> None:
+    """The test's clock starts at noon in New York."""
+    clock = ManualClock(NOON.replace(month=7, day=day))
+    midnight = Calendar(clock).next_midnight(clock.now(), ZoneInfo("America/New_York"))
+
+    assert midnight - clock.now() == hours * 3600
+
+
+def test_a_day_on_which_clocks_go_back_is_an_hour_longer() -> None:
+    """That is the first Sunday of November in New York."""
+    clock = ManualClock(datetime(2026, 11, 1, 4, 0, tzinfo=UTC))
+    midnight = Calendar(clock).next_midnight(clock.now(), ZoneInfo("America/New_York"))
+
+    assert midnight - clock.now() == 25 * 3600
 
 
 def test_ibkr_writes_dates_in_milliseconds() -> None:

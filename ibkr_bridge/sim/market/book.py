@@ -140,6 +140,10 @@ class Book:
         prices: dict[tuple[int, str], Decimal] = {}
         for number in sorted(self._working):
             order = self._orders[number]  # not from `_working`: a fill in this loop may have cancelled it
+            if self._quotes.availability.closed_since(order.conid) is not None:
+                if order.filled:
+                    self._next_part_at[number] = now + PART_INTERVAL_S
+                continue
             if order.is_working and order.filled:
                 self._fill_further_parts(order, now)
                 continue

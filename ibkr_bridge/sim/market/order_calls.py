@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ibkr_bridge.sim.market.availability import MISSING
 from ibkr_bridge.sim.market.book import Order
 from ibkr_bridge.sim.market.dispatch import (
     Handler,
@@ -21,7 +22,7 @@ from ibkr_bridge.sim.market.dispatch import (
 )
 from ibkr_bridge.sim.market.previews import describe_preview
 from ibkr_bridge.sim.market.questions import Change, PendingQuestion
-from ibkr_bridge.sim.market.tickets import BadTicketError, questions, read_ticket
+from ibkr_bridge.sim.market.tickets import CONFIRMATION, BadTicketError, questions, read_ticket
 from ibkr_bridge.sim.market.world import World
 
 ALL_ORDERS = -1
@@ -37,6 +38,9 @@ NO_QUOTES = (
     "21/You are trying to submit an order without having market data for this instrument. \n"
     "IB strongly recommends against this kind of blind trading which may result in erroneous or unexpected trades."
 )
+
+
+NO_QUOTES_QUESTION = "o354"
 
 
 def order_call(handler: Handler) -> Handler:
@@ -98,7 +102,8 @@ def whatif(world: World, request: MarketRequest) -> MarketResponse:
     """The cost of an order, without placing it; IBKR warns if no market data line of its contract is open."""
     order = _read_orders(world, request)[0]
     price = order.price or world.quotes.last_price(order.conid, request.now)
-    is_quoted = world.sessions.brokerage is not None and order.conid in world.sessions.brokerage.lines
+    has_line = world.sessions.brokerage is not None and order.conid in world.sessions.brokerage.lines
+    is_quoted = has_line and world.quotes.availability.kind_of(order.conid) != MISSING
     return ok_response(
         {**describe_preview(world, order, price, request.now), "warn": None if is_quoted else NO_QUOTES, "error": None}
     )
@@ -127,6 +132,8 @@ def _question_or_apply(
     skipped = confirmed | (world.sessions.brokerage.suppressed if world.sessions.brokerage else set())
     unanswered: dict[str, str] = {}
     for change in changes:
+        if world.quotes.availability.kind_of(change.order.conid) == MISSING and NO_QUOTES_QUESTION not in skipped:
+            unanswered[NO_QUOTES_QUESTION] = f"{NO_QUOTES[3:]}\n{CONFIRMATION}"
         last = world.quotes.last_price(change.order.conid, request.now)
         present_order = None if change.order_number is None else world.book.find(change.order_number, request.now)
         unanswered |= {

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from ibkr_bridge.sim.market.availability import CLOSED, DELAY_S, DELAYED, MISSING
 from ibkr_bridge.sim.market.dispatch import (
     MarketRequest,
     MarketResponse,
@@ -62,9 +63,11 @@ FIELDS: dict[str, Callable[[Quotes, Instrument, float], str]] = {
 }
 """Fields by number; strings with thousands separators, as IBKR sends them."""
 COMPUTED = frozenset({"7283"})
-DERIVATIVES = frozenset({"FUT", "OPT"})
-ABOUT = {"server_id": "q0", "6119": "q0", "6509": "RpB"}
-"""The server, and the availability of its quotes."""
+AVAILABILITY = "6509"
+SERVER = {"server_id": "q0", "6119": "q0"}
+LAST = "31"
+BOTH_SIDES = frozenset({"84", "85", "86", "88"})
+"""Bid and offer with their sizes; a closed market has none."""
 
 
 def snapshot(world: World, request: MarketRequest) -> MarketResponse:
@@ -119,14 +122,14 @@ def _snapshot_row(world: World, conid: int, fields: list[str], now: float) -> di
     instrument, lines = world.quotes.instrument(conid), _lines(world)
     if instrument is None:
         return row
-    if instrument.kind in DERIVATIVES and not world.was_searched(conid):
+    if instrument.is_derivative and not world.was_searched(conid):
         return row
     line = lines.open_line(conid, now)
     if line is None or now - line.opened_at < FIRST_PRICE_DELAY_S:
         return row
     return (
         row
-        | {"_updated": world.calendar.epoch_ms(now), **ABOUT}
+        | {"_updated": world.calendar.epoch_ms(now), **SERVER, AVAILABILITY: world.quotes.availability.code_of(conid)}
         | shown_fields(world.quotes, instrument, fields, line.opened_at, now)
     )
 
@@ -135,9 +138,20 @@ def shown_fields(
     quotes: Quotes, instrument: Instrument, fields: list[str], opened_at: float, now: float
 ) -> dict[str, str]:
     """The available ones of the requested fields, for a market data line opened at `opened_at`."""
+    kind = quotes.availability.kind_of(instrument.conid)
+    if kind == MISSING:
+        return {}
     has_computed = now - opened_at >= COMPUTED_DELAY_S
-    available = [field for field in fields if field in FIELDS and (has_computed or field not in COMPUTED)]
-    return {field: FIELDS[field](quotes, instrument, now) for field in available}
+    known = {field for field in FIELDS if has_computed or field not in COMPUTED}
+    moment = now - DELAY_S if kind == DELAYED else now
+    shown = {field: FIELDS[field](quotes, instrument, moment) for field in fields if field in known}
+    return _closed_fields(instrument, shown) if kind == CLOSED else shown
+
+
+def _closed_fields(instrument: Instrument, fields: dict[str, str]) -> dict[str, str]:
+    """The fields of a closed market: the last price is the former close, with a C in front."""
+    left = {field: text for field, text in fields.items() if field not in BOTH_SIDES}
+    return left | ({LAST: f"C{instrument.price:,}"} if LAST in left else {})
 
 
 def _lines(world: World) -> MarketDataLines:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from decimal import Decimal
 
+from ibkr_bridge.sim.market.availability import Availability
 from ibkr_bridge.sim.market.instruments import CENT, CURRENCY, ONE, PAIRED_CURRENCIES, Instrument, find_instrument
 
 PriceOf = Callable[[Instrument], Decimal]
@@ -26,16 +27,22 @@ class Quotes:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
+        self.availability = Availability()
+        """Which quotes are not in real time, and which markets are closed."""
 
     def instrument(self, conid: int) -> Instrument | None:
         """The instrument with that contract id, or None."""
         return find_instrument(conid)
 
     def last_price(self, conid: int, now: float) -> Decimal:
-        """The last price: a slow wave of one per cent and a fast small one on it, rounded to the tick."""
-        instrument = self.instrument(conid)
+        """The last price: a slow wave of one per cent and a fast small one on it, rounded to the tick.
+
+        In a closed market it is the price at its end.
+        """
+        instrument, closed_since = self.instrument(conid), self.availability.closed_since(conid)
         if instrument is None:
             return Decimal(0)
+        now = now if closed_since is None else min(now, closed_since)
         phase = zlib.crc32(f"{self._seed}/{conid}".encode()) % 1000 / 159.0
         swing = 0.01 * math.sin(now / 97.0 + phase) + 0.002 * math.sin(now / 3.1 + 2 * phase)
         price, tick = instrument.price * (1 + Decimal(str(round(swing, 9)))), instrument.tick

@@ -19,6 +19,9 @@ from ibkr_bridge.sim.market.lines import MarketDataLines
 LOGIN_IDLE_TTL_S = 600.0
 """A login ends after this time without a call; the API's `ssoExpires` shows the remaining time."""
 
+RIVAL_DELAY_S = 2.0
+"""How long a reopened session lasts while the other program takes it again each time."""
+
 NEW_YORK = ZoneInfo("America/New_York")
 
 
@@ -86,6 +89,8 @@ class Sessions:
         self.establish_delay_s = establish_delay_s
         self.brokerage: Brokerage | None = None
         self.is_competing = False
+        self.rival_stays = False
+        """Whether the other program takes the session again after each reopening."""
         self.contradiction: Contradiction | None = None
         """Ends with the next request for the brokerage session."""
         self.on_change: Callable[[SessionChange], None] = lambda news: None
@@ -159,6 +164,8 @@ class Sessions:
 
     def shows_authenticated(self, now: float) -> bool:
         """Whether the status says `authenticated`."""
+        if self.rival_stays and self.brokerage is not None and now >= self.brokerage.ready_at + RIVAL_DELAY_S:
+            self.start_competing()
         return self.brokerage is not None and not self.is_competing and now >= self.brokerage.ready_at
 
     def is_established(self, now: float) -> bool:

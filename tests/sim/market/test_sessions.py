@@ -6,6 +6,7 @@ import pytest
 
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.market.dispatch import RequiredSession
+from ibkr_bridge.sim.market.sessions import RIVAL_DELAY_S
 from ibkr_bridge.sim.market.table import ROUTES
 from tests.clocks import ManualClock
 from tests.sim.wire import Wire
@@ -84,6 +85,29 @@ async def test_a_client_that_does_not_compete_gets_no_session(
 
     status = (await wire.call("GET", STATUS)).json()
     assert (status["authenticated"], status["competing"]) == (compete, not compete)
+
+
+async def test_a_rival_that_stays_takes_the_session_again_each_time_until_cleared(
+    sim: Simulator, wire: Wire, clock: ManualClock
+) -> None:
+    """It lasts two seconds, as with two programs that both insist on it."""
+
+    async def reopen() -> list[bool]:
+        await wire.call("POST", INIT, OPEN)
+        statuses = []
+        for seconds in (1, RIVAL_DELAY_S):
+            clock.advance(seconds)
+            statuses.append((await wire.call("GET", STATUS)).json())
+        return [each["authenticated"] and not each["competing"] for each in statuses]
+
+    sim.faults.add("competing-stays")
+    before = (await wire.call("GET", STATUS)).json()
+    during = [await reopen() for _ in range(2)]
+    sim.faults.clear("competing-stays")
+
+    assert before["competing"] is True
+    assert during == [[True, False]] * 2
+    assert await reopen() == [True, True]
 
 
 @pytest.mark.parametrize(

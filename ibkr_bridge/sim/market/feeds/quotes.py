@@ -12,7 +12,7 @@ from ibkr_bridge.sim.market.feeds.feed import Feed, FeedContext, Message, change
 from ibkr_bridge.sim.market.feeds.protocol import FeedRequest, read_texts
 from ibkr_bridge.sim.market.instruments import Instrument
 from ibkr_bridge.sim.market.lines import MarketDataLine
-from ibkr_bridge.sim.market.quote_calls import ABOUT, DERIVATIVES, MAX_FIELDS, shown_fields
+from ibkr_bridge.sim.market.quote_calls import AVAILABILITY, MAX_FIELDS, SERVER, shown_fields
 
 QUOTE_TTL_S = 900.0
 """A quote ends after this time unless it is requested again."""
@@ -55,7 +55,7 @@ class Quote(Feed):
     def first_messages(self, now: float) -> list[Message]:
         """All available ones of the requested fields."""
         self._sent = self._current_fields(now)
-        return [self._update({**ABOUT, **self._sent}, now)]
+        return [self._update({**SERVER, **self._sent}, now)]
 
     def next_messages(self, now: float) -> list[Message]:
         """The fields that have changed; at times an empty update."""
@@ -75,7 +75,9 @@ class Quote(Feed):
         return now >= self._ends_at or session is None or not session.lines.is_open(self.instrument.conid, self.line)
 
     def _current_fields(self, now: float) -> dict[str, str]:
-        return shown_fields(self.world.quotes, self.instrument, self._fields, self.line.opened_at, now)
+        quotes, instrument = self.world.quotes, self.instrument
+        fields = shown_fields(quotes, instrument, self._fields, self.line.opened_at, now)
+        return {AVAILABILITY: quotes.availability.code_of(instrument.conid), **fields}
 
     def _jumping_price(self, offset_ticks: int) -> str:
         """A price that is never the same twice in a row. The sum is simple, as there may be a thousand a second."""
@@ -94,7 +96,7 @@ def begin_quote(context: FeedContext, request: FeedRequest, now: float) -> Quote
     if (
         instrument is None
         or session is None
-        or (instrument.kind in DERIVATIVES and instrument.conid not in session.searched_conids)
+        or (instrument.is_derivative and instrument.conid not in session.searched_conids)
     ):
         return None
     line = session.lines.open_line(instrument.conid, now, now + QUOTE_TTL_S)
