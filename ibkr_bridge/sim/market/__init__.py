@@ -5,7 +5,7 @@ table.py          every call
 dispatch.py       what all calls share: MarketRequest, MarketResponse, Route
 world.py          the complete state
 sessions.py       who is signed in        session_calls.py   the calls about it
-instruments.py    contracts               contracts.py       contract search
+instruments.py    contracts               contracts.py, contract_rows.py: contract search
 availability.py   delayed, frozen and missing quotes
 quotes.py         prices, rates           quote_calls.py     snapshots and candles
 holdings.py       what accounts hold first; lots.py: what a trade changes; money.py: what all is worth

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
+from ibkr_bridge.sim.market.contract_rows import (
+    definition_row,
+    details_row,
+    future_row,
+    rules_row,
+    search_row,
+    stock_row,
+)
 from ibkr_bridge.sim.market.dispatch import (
     MarketRequest,
     MarketResponse,
@@ -25,7 +32,6 @@ from ibkr_bridge.sim.market.instruments import (
 )
 from ibkr_bridge.sim.market.world import World
 
-MONTHS = "SEP27;DEC27;MAR28"
 MAX_CONIDS = 200
 NO_CONTRACTS = "no contracts retrieved"
 
@@ -39,7 +45,7 @@ def search(world: World, request: MarketRequest) -> MarketResponse:
     if world.sessions.brokerage:
         found = [*matches, *(derivative for each in matches for derivative in derivatives_of(each.conid))]
         world.sessions.brokerage.searched_conids.update(each.conid for each in found)
-    return ok_response([_search_row(each) for each in matches])
+    return ok_response([search_row(each) for each in matches])
 
 
 def strikes(world: World, request: MarketRequest) -> MarketResponse:
@@ -59,20 +65,20 @@ def info(world: World, request: MarketRequest) -> MarketResponse:
     if instrument is None or not world.was_searched(instrument.conid):
         return error_response(500, NO_CONTRACTS)
     if request.query.get("sectype") != OPTION:
-        return ok_response([_details_row(instrument)])
+        return ok_response([details_row(instrument)])
     right, strike = request.query.get("right", ""), request.query.get("strike", "")
     options = [
         each
         for each in derivatives_of(instrument.conid)
         if each.right in (right or each.right) and strike in ("", str(each.strike), f"{each.strike}.0")
     ]
-    return ok_response([_details_row(each) for each in options]) if options else error_response(500, NO_CONTRACTS)
+    return ok_response([details_row(each) for each in options]) if options else error_response(500, NO_CONTRACTS)
 
 
 def details(world: World, request: MarketRequest) -> MarketResponse:
     """One contract."""
     instrument = _find_instrument(world, request.parts["conid"])
-    return error_response(500, "Contract not found") if instrument is None else ok_response(_details_row(instrument))
+    return error_response(500, "Contract not found") if instrument is None else ok_response(details_row(instrument))
 
 
 def details_and_rules(world: World, request: MarketRequest) -> MarketResponse:
@@ -81,14 +87,14 @@ def details_and_rules(world: World, request: MarketRequest) -> MarketResponse:
     return (
         error_response(500, "Contract not found")
         if instrument is None
-        else ok_response(_details_row(instrument) | {"rules": _rules_row(instrument)})
+        else ok_response(details_row(instrument) | {"rules": rules_row(instrument)})
     )
 
 
 def rules(world: World, request: MarketRequest) -> MarketResponse:
     """The order types and sizes that a contract allows."""
     instrument = _find_instrument(world, str(request.form.get("conid", "")))
-    return error_response(500, "Contract not found") if instrument is None else ok_response(_rules_row(instrument))
+    return error_response(500, "Contract not found") if instrument is None else ok_response(rules_row(instrument))
 
 
 def algos(world: World, request: MarketRequest) -> MarketResponse:
@@ -106,7 +112,7 @@ def definitions(world: World, request: MarketRequest) -> MarketResponse:
     if not conids or len(conids) > MAX_CONIDS:
         return error_response(400, "Bad Request: conids")
     matches = [instrument for conid in conids if (instrument := _find_instrument(world, conid))]
-    return ok_response({"secdef": [_definition_row(instrument) for instrument in matches]})
+    return ok_response({"secdef": [definition_row(instrument) for instrument in matches]})
 
 
 def stocks(world: World, request: MarketRequest) -> MarketResponse:
@@ -115,14 +121,14 @@ def stocks(world: World, request: MarketRequest) -> MarketResponse:
     if not symbols:
         return error_response(400, "Bad Request: symbols")
     return ok_response(
-        {symbol: [_stock_row(each) for each in INSTRUMENTS if _is(each, symbol, STOCK)] for symbol in symbols}
+        {symbol: [stock_row(each) for each in INSTRUMENTS if _is(each, symbol, STOCK)] for symbol in symbols}
     )
 
 
 def futures(world: World, request: MarketRequest) -> MarketResponse:
     """Futures by the symbol of their underlying."""
     symbols = [symbol for symbol in request.query.get("symbols", "").split(",") if symbol]
-    matches = {symbol: [_future_row(each) for each in INSTRUMENTS if _is(each, symbol, FUTURE)] for symbol in symbols}
+    matches = {symbol: [future_row(each) for each in INSTRUMENTS if _is(each, symbol, FUTURE)] for symbol in symbols}
     return ok_response({symbol: rows for symbol, rows in matches.items() if rows})
 
 
@@ -167,98 +173,6 @@ def _find_instrument(world: World, conid: str) -> Instrument | None:
 
 def _is(instrument: Instrument, symbol: str, kind: str) -> bool:
     return (instrument.symbol, instrument.kind) == (symbol, kind)
-
-
-def _search_row(instrument: Instrument) -> dict[str, Any]:
-    sections: list[dict[str, str]] = [{"secType": instrument.kind}]
-    if instrument.kind == STOCK and instrument.country == "US":
-        sections.append({"secType": "OPT", "months": MONTHS, "exchange": "SMART;CBOE"})
-    return {
-        "conid": str(instrument.conid),
-        "companyHeader": f"{instrument.name} - {instrument.exchange}",
-        "companyName": instrument.name,
-        "symbol": instrument.symbol,
-        "description": instrument.exchange,
-        "restricted": None,
-        "sections": sections,
-    }
-
-
-def _details_row(instrument: Instrument) -> dict[str, Any]:
-    return {
-        "con_id": instrument.conid,
-        "conid": instrument.conid,
-        "symbol": instrument.symbol,
-        "ticker": instrument.symbol,
-        "company_name": instrument.name,
-        "instrument_type": instrument.kind,
-        "secType": instrument.kind,
-        "exchange": instrument.exchange,
-        "valid_exchanges": f"SMART,{instrument.exchange}",
-        "currency": instrument.currency,
-        "multiplier": str(instrument.multiplier) if instrument.is_derivative else None,
-        "smart_available": True,
-        "local_symbol": instrument.symbol,
-        "maturity_date": instrument.expiry or None,
-        "strike": instrument.strike or 0.0,
-        "right": instrument.right or None,
-        "underlying_con_id": instrument.underlying_conid,
-        "r_t_h": True,
-        "trading_class": instrument.symbol,
-    }
-
-
-def _rules_row(instrument: Instrument) -> dict[str, Any]:
-    kinds = ["limit", "market", "stop", "stop_limit"]
-    return {
-        "algoEligible": True,
-        "canTradeAcctIds": [],
-        "orderTypes": kinds,
-        "orderTypesOutside": ["limit"],
-        "defaultSize": 100,
-        "sizeIncrement": 1,
-        "tifTypes": ["DAY/o,a", "GTC/o,a"],
-        "limitPrice": instrument.price,
-        "increment": instrument.tick,
-        "incrementDigits": -int(instrument.tick.as_tuple().exponent),
-        "forceOrderPreview": False,
-        "preview": True,
-    }
-
-
-def _definition_row(instrument: Instrument) -> dict[str, Any]:
-    return {
-        "conid": instrument.conid,
-        "currency": instrument.currency,
-        "name": instrument.name,
-        "assetClass": instrument.kind,
-        "ticker": instrument.symbol,
-        "listingExchange": instrument.exchange,
-        "multiplier": instrument.shown_multiplier,
-        "incrementRules": [{"lowerEdge": 0.0, "increment": instrument.tick}],
-        "allExchanges": f"SMART,{instrument.exchange}",
-        "hasOptions": instrument.kind == STOCK and instrument.country == "US",
-        "strike": "0" if instrument.strike is None else str(instrument.strike),
-        "putOrCall": instrument.right or None,
-        "expiry": instrument.expiry or None,
-        "undConid": instrument.underlying_conid,
-        "countryCode": instrument.country,
-        "fullName": instrument.full_name,
-    }
-
-
-def _stock_row(instrument: Instrument) -> dict[str, Any]:
-    listed = [{"conid": instrument.conid, "exchange": instrument.exchange, "isUS": instrument.country == "US"}]
-    return {"name": instrument.name, "chineseName": None, "assetClass": instrument.kind, "contracts": listed}
-
-
-def _future_row(instrument: Instrument) -> dict[str, Any]:
-    dates = {"expirationDate": int(instrument.expiry), "ltd": int(instrument.expiry)}
-    return {
-        "symbol": instrument.symbol,
-        "conid": instrument.conid,
-        "underlyingConid": instrument.underlying_conid,
-    } | dates
 
 
 ROUTES = (
