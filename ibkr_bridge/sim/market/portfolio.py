@@ -18,7 +18,7 @@ from ibkr_bridge.sim.market.dispatch import (
     ok_response,
     unknown_account_response,
 )
-from ibkr_bridge.sim.market.positions import PAGE_ROWS, allocation, held_positions, position_row
+from ibkr_bridge.sim.market.positions import PAGE_ROWS, allocation, held_positions, position_row, real_time_row
 from ibkr_bridge.sim.market.world import World
 
 
@@ -42,6 +42,13 @@ def positions(world: World, request: MarketRequest) -> MarketResponse:
         return error_response(400, "Bad Request: page")
     start = int(page) * PAGE_ROWS
     return ok_response(_position_rows(world, request.parts["account"], request.now)[start : start + PAGE_ROWS])
+
+
+def real_time_positions(world: World, request: MarketRequest) -> MarketResponse:
+    """All positions in one response, with other keys than the pages have."""
+    held = held_positions(world.accounting.statement(request.parts["account"], request.now))
+    second = world.calendar.epoch_ms(request.now) // 1000
+    return ok_response([real_time_row(each, second) for each in held])
 
 
 def position(world: World, request: MarketRequest) -> MarketResponse:
@@ -139,5 +146,5 @@ ROUTES = (
     Route("POST", "/portfolio/{account}/positions/invalidate", positions, cold=[]),
     Route("GET", "/portfolio/{account}/position/{conid}", position, cold=[]),
     Route("GET", "/portfolio/{account}/combo/positions", lambda world, request: ok_response([]), cold=[]),
-    Route("GET", "/portfolio2/{account}/positions", positions, cold=[]),
+    Route("GET", "/portfolio2/{account}/positions", real_time_positions, cold=[]),
 )

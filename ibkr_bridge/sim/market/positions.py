@@ -49,6 +49,30 @@ def position_row(account: str, position: Position) -> dict[str, Any]:
     }
 
 
+def real_time_row(position: Position, second: int) -> dict[str, Any]:
+    """One position as /portfolio2 writes it, with keys of its own; `second` is the time in seconds since 1970."""
+    instrument = position.instrument
+    return {
+        "position": position.size,
+        "conid": str(instrument.conid),
+        "avgCost": position.average_cost.quantize(COST_DIGITS),
+        "avgPrice": position.average_price.quantize(COST_DIGITS),
+        "currency": instrument.currency,
+        "description": instrument.description,
+        "isLastToLoq": False,
+        "marketPrice": position.price,
+        "marketValue": position.value,
+        "realizedPnl": position.lot.realised,
+        "secType": instrument.kind,
+        "timestamp": second,
+        "unrealizedPnl": position.unrealised,
+        "assetClass": instrument.kind,
+        "sector": instrument.sector.sector if instrument.sector else None,
+        "group": instrument.sector.group if instrument.sector else None,
+        "model": "",
+    }
+
+
 def _contract_members(instrument: Instrument) -> dict[str, Any]:
     """What a position says of its contract."""
     sector, underlying = instrument.sector, find_instrument(instrument.underlying_conid)

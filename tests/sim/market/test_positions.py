@@ -49,6 +49,21 @@ async def test_the_open_profit_is_value_less_cost(rows: dict[int, dict[str, Any]
     assert rows[ES]["mktValue"] == pytest.approx(rows[ES]["mktPrice"] * 50)
 
 
+async def test_the_second_portfolio_has_the_same_figures_under_other_keys(
+    wire: Wire, sim: Simulator, rows: dict[int, dict[str, Any]]
+) -> None:
+    """It has all positions in one response, and contract ids as text."""
+    real_time = (await wire.call("GET", f"{API}/portfolio2/{ACCOUNT}/positions")).json()
+
+    keys = {"mktPrice": "marketPrice", "mktValue": "marketValue", "contractDesc": "description"}
+    same = ("position", "avgCost", "avgPrice", "unrealizedPnl", "realizedPnl", "currency", "assetClass")
+    assert {int(row["conid"]): [row[keys.get(name, name)] for name in (*keys, *same)] for row in real_time} == {
+        conid: [row[name] for name in (*keys, *same)] for conid, row in rows.items()
+    }
+    sim.market.world.accounting.open_accounts(233)
+    assert len((await wire.call("GET", f"{API}/portfolio2/{ACCOUNT}/positions")).json()) == 233
+
+
 async def test_a_position_of_all_accounts_is_listed_by_account(wire: Wire, rows: dict[int, dict[str, Any]]) -> None:
     """Only accounts that hold it are there."""
     both, one = [(await wire.call("GET", f"{API}/portfolio/positions/{each}")).json() for each in (NVDA, AAPL)]

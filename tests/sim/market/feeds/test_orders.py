@@ -19,6 +19,9 @@ FAR, GOOD = 185.0, 191.0
 """Limits: one that waits, one that fills as soon as somebody looks; neither makes IBKR ask back."""
 
 
+LARGE = {"conid": int(AAPL), "orderType": "MKT", "side": "BUY", "quantity": 1000, "tif": "DAY"}
+
+
 async def place(wire: Wire, price: float, **more: Any) -> int:
     """Place an order to buy one AAPL, and return its number."""
     ticket = {"conid": int(AAPL), "orderType": "LMT", "side": "BUY", "quantity": 1, "tif": "DAY", "price": price}
@@ -74,6 +77,27 @@ async def test_a_fill_is_sent_without_a_request(client: StreamClient, wire: Wire
     [row] = (await client.receive())["args"]
     assert (row["orderId"], row["status"], row["sizeAndFills"]) == (number, "Filled", "1/1")
     assert not {"conid", "ticker", "totalSize"} & set(row)
+
+
+async def test_each_part_of_a_large_order_is_sent_with_its_trade(
+    client: StreamClient, wire: Wire, clock: ManualClock
+) -> None:
+    """The order is `Submitted` until the last one."""
+    await client.request("sor+{}")
+    await client.request("str+{}")
+    [question] = (await wire.call("POST", f"{API}/{ACCOUNT}/orders", {"orders": [LARGE]})).json()
+    await wire.call("POST", f"/v1/api/iserver/reply/{question['id']}", {"confirmed": True})
+    messages = []
+    for _ in range(6):
+        clock.advance(LOOK_INTERVAL_S)
+        messages += await client.receive_pending()
+
+    orders = [row for message in messages if message.get("topic") == "sor" for row in message["args"]]
+    trades = [row for message in messages if message.get("topic") == "str" for row in message["args"]]
+    fills = [row for row in orders if row.get("filledQuantity")]
+    assert [row["size"] for row in trades] == [fills[0]["filledQuantity"], 1000 - fills[0]["filledQuantity"]]
+    assert [row["remainingQuantity"] for row in fills] == [trades[1]["size"], 0]
+    assert fills[-1]["status"] == "Filled"
 
 
 async def test_a_change_and_a_cancel_are_sent(client: StreamClient, wire: Wire) -> None:
