@@ -50,6 +50,16 @@ def test_it_ends_in_order(place: Place, signum: signal.Signals) -> None:
     assert "Traceback" not in sim.output
 
 
+def test_the_first_account_may_have_more_positions(place: Place) -> None:
+    """A client of the API must read several pages."""
+    with place.running("sim", "--gateway-port", "0", "--positions", "101") as sim:
+        port = port_of(sim)
+        get(port, "/portfolio/accounts")
+        sizes = [len(json.loads(get(port, f"/portfolio/DU1234567/positions/{page}")[1])) for page in range(3)]
+
+    assert sizes == [100, 1, 0]
+
+
 def test_it_may_begin_with_nobody_signed_in(place: Place) -> None:
     """As on every morning after IBKR ended the login."""
     with place.running("sim", "--gateway-port", "0", "--signed-out") as sim:

@@ -3,6 +3,9 @@
 `lots.py` books the trades. Amounts of another currency are converted once, as the total of that currency. At every
 moment the net liquidation value is cash and market value. A future has no market value: its open profit is part of the
 cash, as IBKR counts it ("cash recognized at the time of trade + futures P&L").
+
+Simpler than at IBKR: margins are shares of the value, there is neither interest nor a dividend, and the profit of the
+day includes what other currencies gained. No order is refused for lack of funds.
 """
 
 from __future__ import annotations
