@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ibkr_bridge.api.routes import ROUTES, Auth, Route
+from ibkr_bridge.api.route import Auth, Route
+from ibkr_bridge.api.routes import ROUTES
 from tools.marked_section import API_PAGE, write_section
 
 SECTION = "routes"

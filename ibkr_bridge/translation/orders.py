@@ -114,10 +114,10 @@ def order_of(journaled: JournaledOrder, rows: Iterable[Row]) -> Order:
     )
 
 
-def orders_made_elsewhere(rows: Iterable[Row], known_ids: Iterable[str]) -> list[Order]:
+def orders_made_elsewhere(rows: Iterable[Row], journaled_ids: Iterable[str]) -> list[Order]:
     """The orders of IBKR's list that no order of the journal has."""
-    known = set(known_ids)
-    return [order for row in rows if (order := order_of_row(row)) is not None and order.id not in known]
+    ours = set(journaled_ids)
+    return [order for row in rows if (order := order_of_row(row)) is not None and order.id not in ours]
 
 
 def order_of_row(row: Row) -> Order | None:

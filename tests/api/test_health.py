@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ibkr_bridge.api.routes import ROUTES, Auth
+from ibkr_bridge.api.route import Auth
+from ibkr_bridge.api.routes import ROUTES
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import OpenHarness

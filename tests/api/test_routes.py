@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from ibkr_bridge.api.routes import ROUTES, Auth, Route, own_routes
+from ibkr_bridge.api.route import Auth, Route
+from ibkr_bridge.api.routes import ROUTES, own_routes
 from ibkr_bridge.daemon import add_routes
 from ibkr_bridge.errors import InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect

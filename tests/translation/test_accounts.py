@@ -20,6 +20,7 @@ from ibkr_bridge.translation.accounts import (
     read_positions,
     read_trades,
 )
+from tests.translation import shown
 
 ENTRY = AccountEntry("DU1", "A Person", "EUR", AccountKind.PAPER)
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -76,7 +77,7 @@ def test_an_account_is_made_of_three_answers() -> None:
     """What IBKR marks as null is null, and the row of another account is not used."""
     account = read_account(figures())
 
-    assert (account.net_liquidation, account.cash, account.buying_power) == (Decimal("215100.43"), 1000, None)
+    assert shown(account.net_liquidation, account.cash, account.buying_power) == (Decimal("215100.43"), 1000, None)
     assert (account.day_pnl, account.unrealized_pnl, account.realized_pnl) == (
         Decimal("15.7"),
         Decimal(607),
@@ -98,7 +99,7 @@ def test_a_balance_has_the_currency_of_the_account() -> None:
     """And the net liquidation value as its balance."""
     balance = read_balance(figures())
 
-    assert (balance.currency, balance.balance, balance.cash) == ("EUR", Decimal("215100.43"), 1000)
+    assert shown(balance.currency, balance.balance, balance.cash) == ("EUR", Decimal("215100.43"), 1000)
 
 
 @pytest.mark.parametrize("broken", [None, [], "x", {"netliquidation": 5}, {"upnl": []}, {"BASE": None}])
@@ -113,9 +114,9 @@ def test_an_option_has_its_terms() -> None:
     """The symbol is that of its underlying, and the price has no noise."""
     (position,) = read_positions([OPTION], "DU1")
 
-    assert (position.symbol, position.asset_class, position.quantity) == ("SPY", AssetClass.OPTION, -2)
-    assert (position.expiry, position.strike, position.right) == (date(2026, 12, 18), 540, Right.CALL)
-    assert (position.price, position.multiplier) == (Decimal("5.12"), 100)
+    assert shown(position.symbol, position.asset_class, position.quantity) == ("SPY", AssetClass.OPTION, -2)
+    assert shown(position.expiry, position.strike, position.right) == (date(2026, 12, 18), 540, Right.CALL)
+    assert shown(position.price, position.multiplier) == (Decimal("5.12"), 100)
 
 
 @pytest.mark.parametrize("extra", [{"position": 0}, {"conid": None}, {"position": None}])

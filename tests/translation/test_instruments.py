@@ -19,6 +19,7 @@ from ibkr_bridge.translation.instruments import (
     read_search,
     read_stocks,
 )
+from tests.translation import shown
 
 STOCKS = {
     "AAPL": [
@@ -125,8 +126,8 @@ def test_a_definition_is_an_instrument() -> None:
 
     future, pair = read_instruments({"secdef": rows})
 
-    assert (future.multiplier, future.expiry) == (50, date(2026, 12, 18))
-    assert (pair.symbol, pair.exchanges, pair.multiplier) == ("EUR.USD", ["IDEALPRO"], 1)
+    assert shown(future.multiplier, future.expiry) == (50, date(2026, 12, 18))
+    assert shown(pair.symbol, pair.exchanges, pair.multiplier) == ("EUR.USD", ["IDEALPRO"], 1)
 
 
 @pytest.mark.parametrize(
@@ -136,5 +137,7 @@ def test_a_broken_answer_finds_nothing(broken: Any) -> None:
     """Never an exception."""
     query = SymbolQuery("AAPL")
 
-    assert read_stocks(broken, query) == read_futures(broken, query) == read_search(broken, query) == []
-    assert read_pairs(broken, query) == read_instruments(broken) == []
+    reads = (read_stocks, read_futures, read_search, read_pairs)
+
+    assert [list(read(broken, query)) for read in reads] == [[]] * len(reads)
+    assert read_instruments(broken) == []

@@ -21,6 +21,7 @@ from ibkr_bridge.translation.orders import (
     row_of_status,
     status_of,
 )
+from tests.translation import shown
 
 TICKET = {"conid": "265598", "ticker": "AAPL", "side": "BUY", "orderType": "LMT", "quantity": "10", "price": "150"}
 ROW = {
@@ -44,7 +45,7 @@ ROW = {
 
 def journaled(state: OrderState = OrderState.PLACED, **members: Any) -> JournaledOrder:
     """An order of the journal."""
-    known: dict[str, Any] = {
+    all_members: dict[str, Any] = {
         "kind": OrderKind.PLACE,
         "account": "DU1",
         "coids": ("mine",),
@@ -56,15 +57,15 @@ def journaled(state: OrderState = OrderState.PLACED, **members: Any) -> Journale
         "updated": "2023-11-14T22:13:01.000000Z",
         **members,
     }
-    return JournaledOrder(id="j", state=state, **known)
+    return JournaledOrder(id="j", state=state, **all_members)
 
 
 def test_the_list_is_newer_than_the_journal() -> None:
     """Fills and changed prices stand there."""
     order = order_of(journaled(), [ROW])
 
-    assert (order.status, order.filled, order.average_price) == (OrderStatus.WORKING, 4, Decimal("149.5"))
-    assert (order.limit_price, order.type) == (151, OrderType.LIMIT)
+    assert shown(order.status, order.filled, order.average_price) == (OrderStatus.WORKING, 4, Decimal("149.5"))
+    assert shown(order.limit_price, order.type) == (151, OrderType.LIMIT)
     assert (order.updated and order.updated.second) == 20
 
 
@@ -72,7 +73,7 @@ def test_without_a_row_the_ticket_describes_the_order() -> None:
     """What only IBKR knows is unknown."""
     order = order_of(journaled(), [])
 
-    assert (order.symbol, order.quantity, order.limit_price, order.filled) == ("AAPL", 10, 150, None)
+    assert shown(order.symbol, order.quantity, order.limit_price, order.filled) == ("AAPL", 10, 150, None)
     assert order.status is OrderStatus.WORKING
 
 
@@ -89,7 +90,7 @@ def test_a_row_of_another_order_is_not_used() -> None:
 
 def test_orders_of_the_journal_are_not_made_elsewhere() -> None:
     """Every other row of IBKR's list is."""
-    rows = [ROW, {**ROW, "orderId": 8}, {"orderId": None}]
+    rows: list[dict[str, Any]] = [ROW, {**ROW, "orderId": 8}, {"orderId": None}]
 
     (order,) = orders_made_elsewhere(rows, ["7"])
 
@@ -121,7 +122,7 @@ def test_the_answer_about_one_order_has_other_names() -> None:
     assert row is not None
     order = order_of_row(row)
     assert order is not None
-    assert (order.id, order.filled, order.remaining, order.quantity) == ("7", 4, 6, 10)
+    assert shown(order.id, order.filled, order.remaining, order.quantity) == ("7", 4, 6, 10)
     assert (row_of_status({"error": "x"}), row_of_status([])) == (None, None)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ibkr_bridge.models.quotes import QuoteKind
 from ibkr_bridge.translation.quotes import read_history, read_quote, read_time_zone
+from tests.translation import shown
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ROW = {
@@ -63,7 +64,7 @@ def test_a_quote_has_its_figures_and_its_time() -> None:
     quote = read_quote(ROW, {}, NOW)
 
     assert quote is not None
-    assert (quote.last, quote.bid_size, quote.volume) == (Decimal("168.42"), 1300, 2640128)
+    assert shown(quote.last, quote.bid_size, quote.volume) == (Decimal("168.42"), 1300, 2640128)
     assert (quote.symbol, quote.open) == ("AAPL", None)
     assert quote.as_of == datetime(2023, 12, 11, 22, 47, 39, 712000, tzinfo=UTC)
 
@@ -82,7 +83,7 @@ def test_a_bar_has_its_volume_in_units() -> None:
 
     assert history is not None
     (bar,) = history.bars
-    assert (bar.open, bar.high, bar.low, bar.close, bar.volume) == (1, 3, Decimal("0.5"), 2, 49390)
+    assert shown(bar.open, bar.high, bar.low, bar.close, bar.volume) == (1, 3, Decimal("0.5"), 2, 49390)
     assert (history.symbol, history.kind, history.time_zone) == ("AAPL", QuoteKind.LIVE, "America/New_York")
 
 

@@ -42,9 +42,9 @@ async def list_orders(request: web.Request) -> web.Response:
     wanted = transitions.OrderState(state.value) if state is not None else None
     records = await repository.newest(wanted, limit)
     listing = await _fetch_listing(request) if state in (None, OrderState.PLACED) else Listing((), None, None)
-    known = {number for record in await repository.newest(None, MAX_LIMIT) for number in record.order_ids}
+    journaled_ids = {number for record in await repository.newest(None, MAX_LIMIT) for number in record.order_ids}
     orders = [describe(request, record, listing.rows) for record in records]
-    orders += orders_made_elsewhere(listing.rows, known)
+    orders += orders_made_elsewhere(listing.rows, journaled_ids)
     is_stale = listing.problem is not None
     return answer(OrderList(orders[:limit], listing.listed_at, is_stale, listing.problem))
 
