@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
 
 from aiohttp import web
 
@@ -21,11 +23,12 @@ from ibkr_bridge.api.stream_access import (
     publish_opened,
 )
 from ibkr_bridge.api.stream_encoding import COMMENT, RETRY_MS, SSE_ENCODING, ConnectionSink, sse_event
+from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.server.app_keys import CLOCK, REQUEST_CONTEXT
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import CONID, FIELD, MAX_FIELDS, Subscribe, Topic, TopicKind
-from ibkr_bridge.streaming.subscriber import Subscriber
+from ibkr_bridge.streaming.subscriber import Encoding, Subscriber
 
 COMMENT_INTERVAL_S = 15.0  # proxies close connections that are silent for about a minute
 CLOSING_TIMEOUT_S = 5.0  # for a client to read the last event
@@ -38,35 +41,50 @@ STREAM_HEADERS = {
 }
 
 
+class StreamCompanion(Protocol):
+    """What sends further events on a stream, beside those of the hub."""
+
+    interval_s: float
+    """Seconds between two calls of `work`."""
+
+    def running(self, subscriber: Subscriber) -> AbstractAsyncContextManager[None]:
+        """What surrounds the life of the stream."""
+        ...
+
+    async def work(self) -> None:
+        """Do what is due; must not raise a `BridgeError`."""
+        ...
+
+
 async def quotes(request: web.Request) -> web.StreamResponse:
     """Quotes of contracts: first a full snapshot, then each change."""
     conids = _list_parameter(request, "conids", CONTRACT_PATTERN, MAX_MARKET_DATA_LINES)
     fields = _list_parameter(request, "fields", FIELD, MAX_FIELDS) or list(DEFAULT_FIELDS)
     if not conids:
         raise BadRequest("conids is missing", hint="name contracts, as in /stream/quotes?conids=265598,8314")
-    return await _run_stream(
+    return await run_stream(
         request, [Subscribe(Topic(TopicKind.QUOTES, conid), {"fields": fields}) for conid in conids]
     )
 
 
 async def orders(request: web.Request) -> web.StreamResponse:
     """The day's orders, then each change of one."""
-    return await _run_stream(request, [Subscribe(Topic(TopicKind.ORDERS))])
+    return await run_stream(request, [Subscribe(Topic(TopicKind.ORDERS))])
 
 
 async def trades(request: web.Request) -> web.StreamResponse:
     """The day's trades, then each new one."""
-    return await _run_stream(request, [Subscribe(Topic(TopicKind.TRADES))])
+    return await run_stream(request, [Subscribe(Topic(TopicKind.TRADES))])
 
 
 async def pnl(request: web.Request) -> web.StreamResponse:
     """Profit and loss of each account."""
-    return await _run_stream(request, [Subscribe(Topic(TopicKind.PNL))])
+    return await run_stream(request, [Subscribe(Topic(TopicKind.PNL))])
 
 
 async def session(request: web.Request) -> web.StreamResponse:
     """The state of the session, then each change."""
-    return await _run_stream(request, [Subscribe(Topic(TopicKind.SESSION))], wants_source_events=False)
+    return await run_stream(request, [Subscribe(Topic(TopicKind.SESSION))], wants_source_events=False)
 
 
 def _list_parameter(request: web.Request, name: str, pattern: re.Pattern[str], max_items: int) -> list[str]:
@@ -81,10 +99,20 @@ def _list_parameter(request: web.Request, name: str, pattern: re.Pattern[str], m
     return list(dict.fromkeys(items))
 
 
-async def _run_stream(
-    request: web.Request, subscriptions: Sequence[Subscribe], *, wants_source_events: bool = True
+async def run_stream(
+    request: web.Request,
+    subscriptions: Sequence[Subscribe],
+    *,
+    encoding: Encoding = SSE_ENCODING,
+    wants_source_events: bool = True,
+    companion: StreamCompanion | None = None,
 ) -> web.StreamResponse:
     """Send the events of some topics until either side ends the stream.
+
+    Args:
+        encoding: how events are written.
+        wants_source_events: whether it gets events about a stale or fresh source.
+        companion: sends further events on the same stream.
 
     Raises:
         MarketDataLimit: no market data lines are free for it.
@@ -96,7 +124,7 @@ async def _run_stream(
     hub.upstream_subscriptions.check_capacity(subscriptions, has_reduced_share=has_reduced_share)
     ended = asyncio.Event()
     sink = ConnectionSink(connection, lambda _: ended.set(), chunked=request.version >= (1, 1))
-    subscriber = new_subscriber(request, sink, SSE_ENCODING, wants_source_events=wants_source_events)
+    subscriber = new_subscriber(request, sink, encoding, wants_source_events=wants_source_events)
     connection.on_lost, connection.on_writable = ended.set, hub.schedule_flush
     hub.add_subscriber(subscriber)
     try:
@@ -105,14 +133,18 @@ async def _run_stream(
                 subscriber, subscribe, request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
             )
         publish_opened(request)
-        return await _send_events(request, subscriber, sink, ended)
+        return await _send_events(request, subscriber, sink, ended, companion)
     finally:
         connection.on_lost = connection.on_writable = None
         hub.remove_subscriber(subscriber)
 
 
 async def _send_events(
-    request: web.Request, subscriber: Subscriber, sink: ConnectionSink, ended: asyncio.Event
+    request: web.Request,
+    subscriber: Subscriber,
+    sink: ConnectionSink,
+    ended: asyncio.Event,
+    companion: StreamCompanion | None,
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers=STREAM_HEADERS)
     if request.version >= (1, 1):
@@ -123,12 +155,28 @@ async def _send_events(
     await response.write(f"retry: {RETRY_MS}\n\n".encode())
     sink.is_open = True
     hub_of(request).schedule_flush()
-    while not await request.app[CLOCK].wait(ended, COMMENT_INTERVAL_S):
-        if sink.is_writable:
-            sink.write(COMMENT)
+    if companion is None:
+        await _keep_open(request.app[CLOCK], sink, ended)
+    else:
+        async with companion.running(subscriber):
+            await _keep_open(request.app[CLOCK], sink, ended, companion)
     if subscriber.closed_reason is not None:
         await _send_end(request, subscriber.closed_reason, response)
     return response
+
+
+async def _keep_open(
+    clock: Clock, sink: ConnectionSink, ended: asyncio.Event, companion: StreamCompanion | None = None
+) -> None:
+    """Wait for the end of a stream. Meanwhile comments keep it open, and the companion does its work."""
+    comment_at = clock.now() + COMMENT_INTERVAL_S
+    interval_s = COMMENT_INTERVAL_S if companion is None else companion.interval_s
+    while not await clock.wait(ended, interval_s):
+        if companion is not None:
+            await companion.work()
+        if clock.now() >= comment_at and sink.is_writable:
+            sink.write(COMMENT)
+            comment_at = clock.now() + COMMENT_INTERVAL_S
 
 
 async def _send_end(request: web.Request, reason: str, response: web.StreamResponse) -> None:

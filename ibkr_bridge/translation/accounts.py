@@ -171,13 +171,13 @@ def read_position(row: Row, account: str) -> Position | None:
 
 def read_trades(body: object, account: str | None = None) -> list[Trade]:
     """The trades, the latest first; of one account only, if it is named."""
-    trades = [trade for row in rows_of(body) if (trade := _read_trade(row))]
+    trades = [trade for row in rows_of(body) if (trade := read_trade(row))]
     return sorted(
         (trade for trade in trades if account in (None, trade.account)), key=lambda trade: trade.at, reverse=True
     )
 
 
-def _read_trade(row: Row) -> Trade | None:
+def read_trade(row: Row) -> Trade | None:
     """One trade; None if the row lacks what every trade has."""
     conid, side, at = to_conid(row.get("conid")), side_of(row.get("side")), to_time(row.get("trade_time_r"))
     identity, quantity, price = (

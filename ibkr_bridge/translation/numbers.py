@@ -53,6 +53,8 @@ def _exact(value: object) -> Decimal | None:
         return None
     if isinstance(value, int | Decimal):
         return Decimal(value)
+    if isinstance(value, float):  # of a stream, which is parsed without regard to digits
+        return Decimal(repr(value))
     match = NUMBER.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         return None

@@ -114,10 +114,15 @@ def order_of(journaled: JournaledOrder, rows: Iterable[Row]) -> Order:
     )
 
 
-def orders_made_elsewhere(rows: Iterable[Row], journaled_ids: Iterable[str]) -> list[Order]:
-    """The orders of IBKR's list that no order of the journal has."""
-    ours = set(journaled_ids)
-    return [order for row in rows if (order := order_of_row(row)) is not None and order.id not in ours]
+def orders_made_elsewhere(rows: Iterable[Row], journaled_names: Iterable[str]) -> list[Order]:
+    """The orders of IBKR's list that no order of the journal has.
+
+    Args:
+        journaled_names: the numbers and the cOIDs of the orders of the journal.
+    """
+    ours = set(journaled_names)
+    orders = (order_of_row(row) for row in rows)
+    return [each for each in orders if each is not None and not ours & {each.id, each.client_order_id}]
 
 
 def order_of_row(row: Row) -> Order | None:

@@ -27,6 +27,8 @@ from ibkr_bridge.translation.numbers import (
     [
         (Decimal("190.05"), "190.05"),
         (100, "100"),
+        (2.0, "2"),
+        (190.05, "190.05"),
         ("1,234.50", "1234.5"),
         ("C190.05", "190.05"),
         ("H12", "12"),
@@ -48,7 +50,11 @@ def test_a_number_is_read_in_each_of_ibkrs_forms(written: object, number: str) -
 
 
 @pytest.mark.parametrize(
-    "written", ["", " ", "n/a", "1,2,3", "1.2.3", "12 34", "∞", True, None, [], {}, "1e999", Decimal("NaN"), 10**30]
+    "written",
+    [
+        *("", " ", "n/a", "1,2,3", "1.2.3", "12 34", "∞", "1e999"),
+        *(True, None, [], {}, Decimal("NaN"), 10**30, float("inf")),
+    ],
 )
 def test_what_is_no_number_is_unknown(written: object) -> None:
     """It never becomes zero."""

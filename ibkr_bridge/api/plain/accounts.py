@@ -8,7 +8,7 @@ from ibkr_bridge.api.plain.answers import answer, integer_parameter, text_parame
 from ibkr_bridge.api.plain.plain_reader import Fetched, PlainReader
 from ibkr_bridge.errors import AccountNotFound, BadRequest, BridgeError
 from ibkr_bridge.ibkr import reads
-from ibkr_bridge.models.accounts import AccountEntry, AccountKind, AccountList, PositionList, TradeList
+from ibkr_bridge.models.accounts import Account, AccountEntry, AccountKind, AccountList, PositionList, TradeList
 from ibkr_bridge.profiles.status import account_kind
 from ibkr_bridge.server.app_keys import profile_of
 from ibkr_bridge.translation.accounts import (
@@ -33,7 +33,7 @@ async def get_account(request: web.Request) -> web.Response:
     """One account with its balances and its profit and loss."""
     reader = PlainReader(request)
     entry = await find_account(request, reader)
-    return answer(read_account(await _fetch_figures(reader, entry, is_complete=True)))
+    return answer(await fetch_account(reader, entry))
 
 
 async def get_balance(request: web.Request) -> web.Response:
@@ -101,6 +101,11 @@ async def _account_of_query(request: web.Request, reader: PlainReader) -> Accoun
             f"the login has {len(entries)} accounts", field="account", hint="name one: /account/balance?account="
         )
     return entries[0]
+
+
+async def fetch_account(reader: PlainReader, entry: AccountEntry) -> Account:
+    """One account with its balances and its profit and loss."""
+    return read_account(await _fetch_figures(reader, entry, is_complete=True))
 
 
 async def _fetch_figures(reader: PlainReader, entry: AccountEntry, *, is_complete: bool) -> AccountFigures:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from aiohttp import web
 
 from ibkr_bridge.api.plain.plain_reader import PlainReader
+from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError, OrderNotFound
 from ibkr_bridge.ibkr import reads
+from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.models.orders import OpenQuestion, Order, OrderKind, OrderState
 from ibkr_bridge.orders.journal import transitions
 from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import CLOCK, REDACTOR, profile_of
 from ibkr_bridge.translation.numbers import Row
 from ibkr_bridge.translation.orders import (
     JournaledOrder,
+    order_id_of,
     order_of,
     order_of_row,
     read_question,
@@ -25,45 +32,70 @@ from ibkr_bridge.translation.orders import (
 )
 
 ROW_TIMEOUT_S = 2.0  # seconds: the journal is shown in any case
+MAX_SEARCHED = 1000  # orders of the journal that are searched for a number of IBKR's
 NUMBER_DIGITS = 18  # of IBKR's order numbers at most
 
 
 def describe(request: web.Request, record: OrderRecord, rows: tuple[Row, ...] = ()) -> Order:
     """An order of the journal, with what rows of IBKR's know of it."""
-    redact = request.app[REDACTOR].redact
-    answer = record.latest_response.as_response.body if record.latest_response is not None else b""
-    return order_of(
-        JournaledOrder(
-            id=record.id,
-            kind=OrderKind(record.operation.value),
-            state=OrderState((record.state or transitions.OrderState.SENDING).value),
-            account=record.account,
-            coids=record.coids,
-            order_ids=record.order_ids,
-            ibkr_status=record.ibkr_status,
-            ticket=record.tickets[0] if record.tickets else {},
-            error=redact(record.error) if record.error else None,
-            created=record.created,
-            updated=record.updated,
-            question=_question_of(request, record, answer),
-            warnings=read_warnings(answer) if record.state is transitions.OrderState.PLACED else (),
-        ),
-        rows,
-    )
+    return order_view(request).describe(record, rows)
 
 
-def _question_of(request: web.Request, record: OrderRecord, answer: bytes) -> OpenQuestion | None:
-    if record.state is not transitions.OrderState.QUESTION:
-        return None
-    return read_question(answer, next(iter(record.reply_ids), None), _expires_at(request, record))
+def order_view(request: web.Request) -> OrderView:
+    """What describes the orders of the profile of a request."""
+    return OrderView(profile_of(request), request.app[REDACTOR].redact, request.app[CLOCK])
 
 
-def _expires_at(request: web.Request, record: OrderRecord) -> datetime | None:
-    """When the bridge declines the question of an order; None if it no longer waits for a reply."""
-    pending, clock = profile_of(request).orders.submitter.lock.pending, request.app[CLOCK]
-    if pending is None or pending.record is not record:
-        return None
-    return clock.utc() + timedelta(seconds=max(0.0, pending.expires_at - clock.now()))
+@dataclass(frozen=True)
+class OrderView:
+    """Describes the orders of one profile."""
+
+    profile: Profile
+    redact: Callable[[str], str]
+    clock: Clock
+
+    def describe(self, record: OrderRecord, rows: tuple[Row, ...] = ()) -> Order:
+        """An order of the journal, with what rows of IBKR's know of it."""
+        answer = record.latest_response.as_response.body if record.latest_response is not None else b""
+        return order_of(
+            JournaledOrder(
+                id=record.id,
+                kind=OrderKind(record.operation.value),
+                state=OrderState((record.state or transitions.OrderState.SENDING).value),
+                account=record.account,
+                coids=record.coids,
+                order_ids=record.order_ids,
+                ibkr_status=record.ibkr_status,
+                ticket=record.tickets[0] if record.tickets else {},
+                error=self.redact(record.error) if record.error else None,
+                created=record.created,
+                updated=record.updated,
+                question=self._question_of(record, answer),
+                warnings=read_warnings(answer) if record.state is transitions.OrderState.PLACED else (),
+            ),
+            rows,
+        )
+
+    def describe_row(self, row: Row) -> Order | None:
+        """A row of IBKR's as an order, with what the journal knows of it; None if it has no number."""
+        number = order_id_of(row)
+        recent = islice(self.profile.orders.repository.index.newest_first(), MAX_SEARCHED)
+        coid = row.get("order_ref")  # IBKR's stream may be faster than its answer, which brings the number
+        placed = (each for each in recent if each.operation is OrderOperation.PLACE)
+        record = next((each for each in placed if number in each.order_ids or coid in each.coids), None)
+        return order_of_row(row) if record is None else self.describe(record, (row,))
+
+    def _question_of(self, record: OrderRecord, answer: bytes) -> OpenQuestion | None:
+        if record.state is not transitions.OrderState.QUESTION:
+            return None
+        return read_question(answer, next(iter(record.reply_ids), None), self._expires_at(record))
+
+    def _expires_at(self, record: OrderRecord) -> datetime | None:
+        """When the bridge declines the question of an order; None if it no longer waits for a reply."""
+        pending = self.profile.orders.submitter.lock.pending
+        if pending is None or pending.record is not record:
+            return None
+        return self.clock.utc() + timedelta(seconds=max(0.0, pending.expires_at - self.clock.now()))
 
 
 async def find_record(request: web.Request, order_id: str) -> OrderRecord | None:
@@ -73,7 +105,9 @@ async def find_record(request: web.Request, order_id: str) -> OrderRecord | None
     if record is None and not is_number(order_id):
         record = OrderRecord.from_entries([entry for _, entry, _ in await repository.journal.read_all(order_id)])
     if record is None:
-        record = next((each for each in await repository.newest(None, 1000) if order_id in each.order_ids), None)
+        record = next(
+            (each for each in await repository.newest(None, MAX_SEARCHED) if order_id in each.order_ids), None
+        )
     return record if record is not None and record.state is not None else None
 
 

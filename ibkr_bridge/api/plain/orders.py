@@ -42,9 +42,10 @@ async def list_orders(request: web.Request) -> web.Response:
     wanted = transitions.OrderState(state.value) if state is not None else None
     records = await repository.newest(wanted, limit)
     listing = await _fetch_listing(request) if state in (None, OrderState.PLACED) else Listing((), None, None)
-    journaled_ids = {number for record in await repository.newest(None, MAX_LIMIT) for number in record.order_ids}
+    every = await repository.newest(None, MAX_LIMIT)
+    journaled_names = {name for record in every for name in (*record.order_ids, *record.coids)}
     orders = [describe(request, record, listing.rows) for record in records]
-    orders += orders_made_elsewhere(listing.rows, journaled_ids)
+    orders += orders_made_elsewhere(listing.rows, journaled_names)
     is_stale = listing.problem is not None
     return answer(OrderList(orders[:limit], listing.listed_at, is_stale, listing.problem))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp.typedefs import Handler
 
-from ibkr_bridge.api.plain import accounts, instruments, order_calls, orders, quotes, session
-from ibkr_bridge.api.route import Parameter, Route, keyed_route
+from ibkr_bridge.api.plain import accounts, events, instruments, order_calls, orders, quotes, session
+from ibkr_bridge.api.route import Auth, Parameter, Route, keyed_route
 from ibkr_bridge.errors import (
     AccountNotAllowed,
     AccountNotFound,
@@ -22,6 +22,7 @@ from ibkr_bridge.errors import (
     InstrumentNotFound,
     JournalUnavailable,
     Maintenance,
+    MarketDataLimit,
     OrderInProgress,
     OrderLimitExceeded,
     OrderNotFound,
@@ -34,6 +35,7 @@ from ibkr_bridge.errors import (
     ReadOnly,
     ReplyNotFound,
     SessionUnavailable,
+    ShuttingDown,
     TradingPaused,
     UpstreamError,
     UpstreamRefused,
@@ -171,6 +173,18 @@ PLAIN_ROUTES: tuple[Route, ...] = (
         "One order with all its events, however old it is.",
         errors=(OrderNotFound, JournalUnavailable),
         response=OrderDetails,
+    ),
+    Route(
+        *("GET", "/events", Effect.READ, Auth.KEY_OR_TOKEN, events.open_events),
+        parameters=(
+            Parameter("topics", f"Which events: {', '.join(events.TOPICS)}; all but quotes if left out."),
+            Parameter("symbols", "Symbols of the quotes, between commas.", example="AAPL,ES@CME"),
+            Parameter("conids", "Numbers of instruments of the quotes, between commas."),
+        ),
+        errors=(InstrumentNotFound, AmbiguousSymbol, BadRequest, MarketDataLimit, ShuttingDown, *UPSTREAM_ERRORS),
+        endless=True,
+        token_in_query=True,
+        summary="One stream for a page: session, accounts, positions, orders, trades and quotes as they change.",
     ),
     _order_call(
         *("POST", "/accounts/{id}/orders", order_calls.place_order, "Places one order; IBKR may ask a question."),
