@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated
 
 from msgspec import Meta
 
-from ibkr_bridge.models.base import AccountId, Aging, AssetClass, Conid, Currency, Model, Right, Side
+from ibkr_bridge.models.base import AccountId, Aging, AssetClass, Conid, Currency, Model, Right, Side, UtcTime
 
 
 class AccountKind(Enum):
@@ -122,7 +122,7 @@ class Trade(Model, frozen=True):
     net_amount: Annotated[Decimal | None, Meta(description="Quantity times price times multiplier.")]
     commission: Decimal | None
     exchange: str | None
-    at: datetime
+    at: UtcTime
 
 
 class TradeList(Aging, frozen=True):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+UtcTime = Annotated[datetime, Meta(tz=True)]
 AccountId = Annotated[str, Meta(description="An account number at IBKR.", examples=["DU1234567"])]
 Conid = Annotated[int, Meta(description="IBKR's number of an instrument.", gt=0, le=10**12, examples=[265598])]
 Currency = Annotated[str, Meta(description="ISO 4217 code of a currency.", examples=["USD"])]
@@ -23,7 +24,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
 class Aging(Model, frozen=True):
     """What ages: how old it is, and whether newer figures exist."""
 
-    as_of: Annotated[datetime, Meta(description="When IBKR gave these figures.")]
+    as_of: Annotated[UtcTime, Meta(description="When IBKR gave these figures.")]
     stale: Annotated[
         bool, Meta(description="Whether newer figures exist or may exist: the source is lost, delayed or closed.")
     ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated
 
 from msgspec import Meta
 
-from ibkr_bridge.models.base import AccountId, AssetClass, Conid, Currency, Model, Side, Symbol
+from ibkr_bridge.models.base import AccountId, AssetClass, Conid, Currency, Model, Side, Symbol, UtcTime
 
 Price = Annotated[Decimal, Meta(description="A price in the currency of the instrument.", examples=["190.25"])]
 ClientOrderId = Annotated[
@@ -150,13 +149,13 @@ class OpenQuestion(Model, frozen=True):
     id: str
     texts: Annotated[list[str], Meta(description="IBKR's sentences, to be shown to the user.")]
     message_ids: list[str]
-    expires_at: Annotated[datetime | None, Meta(description="When the bridge answers no by itself.")]
+    expires_at: Annotated[UtcTime | None, Meta(description="When the bridge answers no by itself.")]
 
 
 class OrderEventEntry(Model, frozen=True):
     """One event of an order, as the journal has it."""
 
-    at: datetime
+    at: UtcTime
     what: Annotated[str, Meta(description="What happened, as docs/orders.md lists it.")]
     state: OrderState
     kind: OrderKind | None
@@ -204,8 +203,8 @@ class Order(Model, frozen=True):
     parent_id: Annotated[str | None, Meta(description="The order that must fill before this one works.")]
     question: OpenQuestion | None
     error: Annotated[str | None, Meta(description="Why it was refused, rejected, or is unknown.")]
-    created: datetime | None
-    updated: datetime | None
+    created: UtcTime | None
+    updated: UtcTime | None
     warnings: list[str]
 
 
@@ -220,7 +219,7 @@ class OrderList(Model, frozen=True):
 
     orders: list[Order]
     listed_at: Annotated[
-        datetime | None, Meta(description="When IBKR gave its list of orders; null if it could not be read.")
+        UtcTime | None, Meta(description="When IBKR gave its list of orders; null if it could not be read.")
     ]
     stale: Annotated[bool, Meta(description="Whether fills and orders made elsewhere may be missing.")]
     problem: Annotated[str | None, Meta(description="Code of the reason why IBKR's list could not be read.")]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated
 
 from msgspec import Meta
 
-from ibkr_bridge.models.base import Aging, Conid, Currency, Model
+from ibkr_bridge.models.base import Aging, Conid, Currency, Model, UtcTime
 
 
 class QuoteKind(Enum):
@@ -61,7 +60,7 @@ class QuoteList(Model, frozen=True):
 class Bar(Model, frozen=True):
     """One bar of a price history."""
 
-    start: Annotated[datetime, Meta(description="When the bar begins.")]
+    start: Annotated[UtcTime, Meta(description="When the bar begins.")]
     open: Decimal
     high: Decimal
     low: Decimal

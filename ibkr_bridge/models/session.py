@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import Enum
 from typing import Annotated
 
 from msgspec import Meta
 
-from ibkr_bridge.models.base import Model
+from ibkr_bridge.models.base import Model, UtcTime
 
 
 class ActionKind(Enum):
@@ -41,11 +40,11 @@ class Session(Model, frozen=True):
     ready: Annotated[bool, Meta(description="Whether quotes and orders work now.")]
     mode: Mode
     can_trade: Annotated[bool, Meta(description="Whether this key could place an order now.")]
-    since: Annotated[datetime, Meta(description="When the session came into this state.")]
+    since: Annotated[UtcTime, Meta(description="When the session came into this state.")]
     reason: Annotated[str, Meta(description="Why it is in this state, as a code.")]
     message: Annotated[str, Meta(description="A sentence that an app may show to its user.")]
     action: Action
     retry_after: Annotated[
         float | None, Meta(description="Seconds after which to ask again; null while the session is ready.")
     ]
-    next_reset: Annotated[datetime, Meta(description="When IBKR next ends every login.")]
+    next_reset: Annotated[UtcTime, Meta(description="When IBKR next ends every login.")]
