@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 
+import msgspec
 from aiohttp import web
 
 from ibkr_bridge.errors import (
     BridgeError,
     Internal,
 )
-from ibkr_bridge.models.session import ActionKind
+from ibkr_bridge.models.problem import Problem
+from ibkr_bridge.models.session import Action, ActionKind
 from ibkr_bridge.server.app_keys import REQUEST_CONTEXT, SETTINGS
 from ibkr_bridge.server.user_messages import Advice, advice_on
 
@@ -27,21 +29,21 @@ def problem_response(request: web.Request, error: BridgeError) -> web.Response:
     request_context = request[REQUEST_CONTEXT]
     request_context.code = error.code
     advice = advice_on(error)
-    body: dict[str, object] = {
-        "type": f"urn:ibkr-bridge:problem:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "error": error.detail,  # IBKR's own clients read this member
-        "code": error.code,
-        "hint": error.hint,
-        "request_id": error.request_id or request_context.request_id,
-        "retryable": error.retryable,
-        "field": error.field,
-        "user_message": advice.user_message,
-        "action": {"kind": advice.kind.value, "url": _sign_in_url(request, advice)},
-        **error.members,
-    }
+    problem = Problem(
+        type=f"urn:ibkr-bridge:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        error=error.detail,
+        code=error.code,
+        hint=error.hint,
+        request_id=error.request_id or request_context.request_id,
+        retryable=error.retryable,
+        field=error.field,
+        user_message=advice.user_message,
+        action=Action(advice.kind, _sign_in_url(request, advice)),
+    )
+    body = {**msgspec.to_builtins(problem), **error.members}
     headers = dict(error.headers)
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))

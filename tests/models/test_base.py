@@ -27,7 +27,9 @@ SHAPES = sorted(
     },
     key=lambda shape: shape.__name__,
 )
-REQUESTS = {"OrderTicket", "OrderChange", "QuestionAnswer", "Bracket", "Trail"}
+REQUESTS = {"OrderTicket", "OrderChange", "QuestionAnswer", "Bracket", "Trail", "TokenOptions"}
+OLDER = {"AuthStatus"}
+"""Answers that are older than this promise: monitors compare them byte for byte."""
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
@@ -35,7 +37,7 @@ def test_a_member_of_an_answer_is_never_missing(shape: type[Model]) -> None:
     """What has a default could be left out by a program that builds an answer; only requests may leave out members."""
     optional = [field.name for field in msgspec.structs.fields(shape) if not field.required]
 
-    assert not optional or shape.__name__ in REQUESTS
+    assert not optional or shape.__name__ in REQUESTS | OLDER
 
 
 def test_an_unknown_value_is_null() -> None:
