@@ -15,6 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ibkr_bridge import VERSION, events
+from ibkr_bridge.api.openapi.document import encoded_document
 from ibkr_bridge.api.passthrough import proxy
 from ibkr_bridge.api.routes import ROUTES, own_routes
 from ibkr_bridge.clock import Clock, SystemClock
@@ -32,6 +33,7 @@ from ibkr_bridge.server.app_keys import (
     DRAIN,
     KEYRING,
     LOOP_MONITOR,
+    OPENAPI,
     OWN_ROUTES,
     PROFILES,
     REDACTOR,
@@ -155,6 +157,7 @@ class Bridge:
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
         app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = self.unapplied, BodyBudget(), RequestShares()
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
+        app[OPENAPI] = encoded_document
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))
         add_routes(app.router)

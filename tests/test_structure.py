@@ -58,7 +58,9 @@ TESTED_THROUGH_THE_SOCKET = """
     sim/market_stage.py
 """
 """Modules without a test file of their own: parts of the simulated servers. `tests/sim` calls them as clients do."""
-SHAPES = {f"models/{name}.py" for name in ("accounts", "instruments", "orders", "quotes", "session")}
+SHAPES = {
+    f"models/{name}.py" for name in ("accounts", "bridge", "instruments", "orders", "problem", "quotes", "session")
+}
 """Shapes without logic: `tests/models/test_base.py` checks them all, and the tests of `translation` fill them."""
 PURE_MODULES = """
     errors.py redaction.py
@@ -73,7 +75,8 @@ PURE_MODULES = """
     orders/reconciliation/ibkr_rows.py orders/reconciliation/matching.py
     orders/reconciliation/modify_matching.py orders/reconciliation/schedule.py
     orders/response.py orders/rules/order_value.py orders/rules/rules.py orders/tickets.py
-    models/accounts.py models/base.py models/instruments.py models/orders.py models/quotes.py models/session.py
+    models/accounts.py models/base.py models/bridge.py models/instruments.py models/orders.py models/problem.py
+    models/quotes.py models/session.py
     quirks/snapshot_fields.py
     server/request_target.py server/tokens.py server/user_messages.py
     ibkr/reads.py translation/accounts.py translation/classes.py translation/instruments.py translation/numbers.py

@@ -59,6 +59,10 @@ class Route:
     """Whether it is a websocket, which a page of the app may open from another origin with a token."""
     summary: str = ""
     """One sentence for the documentation."""
+    media_type: str = "application/json"
+    """The type of a response with status 200."""
+    may_be_503: bool = False
+    """Whether it answers 503 in the form of its 200, as monitors expect it."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -71,9 +75,25 @@ class Route:
         return (self.path,) if self.auth is Auth.OPEN else (self.path, self.path + "/")
 
 
-def open_route(path: str, handler: Handler, summary: str) -> Route:
-    """A route that needs no key."""
-    return Route("GET", path, Effect.READ, Auth.OPEN, handler, summary=summary)
+def probe_route(path: str, handler: Handler, summary: str, response: type | None = None) -> Route:
+    """A route for monitors, which needs no key; without a class for its response, that is a line of text."""
+    return Route(
+        *("GET", path, Effect.READ, Auth.OPEN, handler),
+        response=response,
+        summary=summary,
+        media_type="text/plain" if response is None else "application/json",
+        may_be_503=True,
+    )
+
+
+def document_route(path: str, handler: Handler, media_type: str, summary: str) -> Route:
+    """A file that the bridge serves; a browser opens it with a token in the query."""
+    return Route(
+        *("GET", path, Effect.READ, Auth.KEY_OR_TOKEN, handler),
+        token_in_query=True,
+        summary=summary,
+        media_type=media_type,
+    )
 
 
 def keyed_route(
@@ -97,7 +117,12 @@ def keyed_route(
 
 
 def stream_route(
-    path: str, handler: Handler, summary: str, *errors: type[BridgeError], websocket: bool = False
+    path: str,
+    handler: Handler,
+    summary: str,
+    *errors: type[BridgeError],
+    websocket: bool = False,
+    parameters: tuple[Parameter, ...] = (),
 ) -> Route:
     """A route whose response does not end."""
     return Route(
@@ -110,5 +135,7 @@ def stream_route(
         endless=True,
         token_in_query=True,
         websocket=websocket,
+        parameters=parameters,
+        media_type="" if websocket else "text/event-stream",
         summary=summary,
     )

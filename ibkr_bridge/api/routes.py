@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from ibkr_bridge.api import gateway_routes, health, stream_sse, stream_websocket, tokens
+from msgspec import Meta
+
+from ibkr_bridge.api import documents, gateway_routes, health, stream_sse, stream_websocket, tokens
 from ibkr_bridge.api.plain.routes import PLAIN_ROUTES
-from ibkr_bridge.api.route import Auth, Route, keyed_route, open_route, stream_route
+from ibkr_bridge.api.route import Auth, Parameter, Route, document_route, keyed_route, probe_route, stream_route
 from ibkr_bridge.errors import (
     BadRequest,
     GatewayProtocolError,
@@ -16,17 +19,44 @@ from ibkr_bridge.errors import (
     SessionUnavailable,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.models.base import Conid
+from ibkr_bridge.models.bridge import AuthStatus, Health, IssuedToken, PausedTrading, ResumedTrading, TokenOptions
 from ibkr_bridge.profiles.status import ProfileStatus, ReconnectStatus
 from ibkr_bridge.server.routing import OwnRoutes
-from ibkr_bridge.server.tokens import TokenRequest
 from ibkr_bridge.session.session_status import KeeperStatus
+from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
+from ibkr_bridge.streaming.protocol import MAX_FIELDS
 
 READ, SESSION, TRADE = Effect.READ, Effect.SESSION, Effect.TRADE
+QUOTE_PARAMETERS = (
+    Parameter(
+        "conids",
+        "IBKR's numbers of the instruments.",
+        Annotated[list[Conid], Meta(min_length=1, max_length=MAX_MARKET_DATA_LINES)],
+        is_required=True,
+        example="265598,8314",
+    ),
+    Parameter(
+        "fields",
+        "IBKR's numbers of the fields; last price, bid and ask with their sizes if it is left out.",
+        Annotated[list[Annotated[int, Meta(ge=1, le=9999)]], Meta(max_length=MAX_FIELDS)],
+        example="31,84,86",
+    ),
+)
 ROUTES: tuple[Route, ...] = (
-    open_route("/health", health.health, "Whether the process can serve, regardless of the Gateway."),
-    open_route("/livez", health.livez, "Whether all loops run and the event loop is on time."),
-    open_route("/readyz", health.readyz, "Whether a brokerage call would work now, or the reason why not."),
-    open_route("/gateway/auth-status", health.auth_status, "Whether the brokerage session is open, at most 5 s old."),
+    probe_route("/health", health.health, "Whether the process can serve, regardless of the Gateway.", Health),
+    probe_route("/livez", health.livez, "Whether all loops run and the event loop is on time."),
+    probe_route("/readyz", health.readyz, "Whether a brokerage call would work now, or the reason why not."),
+    Route(
+        "GET",
+        "/gateway/auth-status",
+        READ,
+        Auth.OPEN,
+        health.auth_status,
+        parameters=(Parameter("verbose", "`1` adds IBKR's own words about the session.", example="1"),),
+        response=AuthStatus,
+        summary="Whether the brokerage session is open, at most 5 s old.",
+    ),
     keyed_route(
         "GET",
         "/gateway/status",
@@ -49,8 +79,16 @@ ROUTES: tuple[Route, ...] = (
         TRADE,
         gateway_routes.pause,
         "Stops new orders, even after a restart; cancels are still sent.",
+        response=PausedTrading,
     ),
-    keyed_route("POST", "/gateway/resume", TRADE, gateway_routes.resume, "Allows new orders again."),
+    keyed_route(
+        "POST",
+        "/gateway/resume",
+        TRADE,
+        gateway_routes.resume,
+        "Allows new orders again.",
+        response=ResumedTrading,
+    ),
     keyed_route(
         "POST",
         "/gateway/logout",
@@ -67,7 +105,8 @@ ROUTES: tuple[Route, ...] = (
         READ,
         Auth.KEY,
         tokens.issue_token,
-        request=TokenRequest,
+        request=TokenOptions,
+        response=IssuedToken,
         errors=(BadRequest, InsufficientScope, PayloadTooLarge),
         summary="Issues a token for a page.",
     ),
@@ -77,6 +116,7 @@ ROUTES: tuple[Route, ...] = (
         "Quotes of contracts: a full snapshot, then each change.",
         BadRequest,
         MarketDataLimit,
+        parameters=QUOTE_PARAMETERS,
     ),
     stream_route("/stream/orders", stream_sse.orders, "The day's orders, then each change of one."),
     stream_route("/stream/trades", stream_sse.trades, "The day's trades, then each new one."),
@@ -90,9 +130,11 @@ ROUTES: tuple[Route, ...] = (
         BadRequest,
         websocket=True,
     ),
+    document_route("/openapi.json", documents.openapi, "application/json", "This description, for programs."),
+    document_route("/docs", documents.docs, "text/html", "This description as a page that can try the reads."),
     *PLAIN_ROUTES,
 )
-UNSERVED_TOKEN_PATHS = frozenset({"/stream/*", "/docs", "/docs/*", "/openapi.json"})
+UNSERVED_TOKEN_PATHS = frozenset({"/stream/*", "/docs/*"})
 """Paths without a route that accept a token in the query, so that a browser gets 404 and not 401."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from ibkr_bridge.clock import Clock
@@ -30,6 +32,8 @@ DRAIN = web.AppKey("drain", Drain)
 BODY_BUDGET = web.AppKey("body_budget", BodyBudget)
 REQUEST_SHARES = web.AppKey("request_shares", RequestShares)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
+OPENAPI = web.AppKey[Callable[[], bytes]]("openapi")
+"""Returns the document that describes the routes. A handler cannot import it, since it is made of all handlers."""
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
 
 

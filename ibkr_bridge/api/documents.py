@@ -1,0 +1,55 @@
+"""Files for developers: the OpenAPI document, and the page that shows it.
+
+The page is one file that asks no other host for anything; its Content-Security-Policy forbids it. It contains the
+document, so it can be saved and read without the bridge.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import re
+from pathlib import Path
+
+from aiohttp import web
+
+from ibkr_bridge.server.app_keys import OPENAPI
+
+PAGE_FILE = Path(__file__).with_name("pages") / "docs.html"
+PLACE = b"{{ openapi }}"  # where the page has the document
+INLINE = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """The routes of the bridge as an OpenAPI document."""
+    return web.Response(body=request.app[OPENAPI](), content_type="application/json")
+
+
+async def docs(request: web.Request) -> web.Response:
+    """The page that shows the document and tries its reads."""
+    body = page(request.app[OPENAPI]())
+    headers = {"Content-Security-Policy": content_security_policy(body), "Referrer-Policy": "no-referrer"}
+    return web.Response(body=body, headers=headers, content_type="text/html", charset="utf-8")
+
+
+@functools.cache
+def page(document: bytes) -> bytes:
+    """The page with the document in it. A `<` inside JSON could end the element, so it is escaped."""
+    return PAGE_FILE.read_bytes().replace(PLACE, document.replace(b"<", rb"\u003c"))
+
+
+@functools.cache
+def content_security_policy(body: bytes) -> str:
+    """Allow the page its own script and style, named by their digests, and requests to its own bridge; nothing else."""
+    digests: dict[bytes, str] = {
+        name: base64.b64encode(hashlib.sha256(text).digest()).decode() for name, text in INLINE.findall(body)
+    }
+    return "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src 'sha256-{digests[b'script']}'",
+            f"style-src 'sha256-{digests[b'style']}'",
+            *("connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
+        )
+    )

@@ -1,0 +1,124 @@
+"""The headers that requests may and responses do have, and the routes that they concern. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ibkr_bridge.api.route import Route
+
+PLAIN_API = "ibkr_bridge.api.plain"  # the handlers of the plain API, which send calls to IBKR
+
+
+def _is_plain(route: Route) -> bool:
+    return route.handler.__module__.startswith(PLAIN_API)
+
+
+def _is_plain_read(route: Route) -> bool:
+    return _is_plain(route) and route.method == "GET" and not route.endless
+
+
+def _places_order(route: Route) -> bool:
+    return _is_plain(route) and (route.method, route.path) == ("POST", "/orders")
+
+
+def _cancels_all(route: Route) -> bool:
+    return _is_plain(route) and (route.method, route.path) == ("DELETE", "/orders")
+
+
+def _is_event_stream(route: Route) -> bool:
+    return route.media_type == "text/event-stream"
+
+
+@dataclass(frozen=True)
+class RequestHeader:
+    """A header that a request may have."""
+
+    name: str
+    doc: str
+    schema: Mapping[str, Any]
+    concerns: Callable[[Route], bool]
+
+    @property
+    def component(self) -> dict[str, Any]:
+        """The header as a parameter of the document."""
+        return {"name": self.name, "in": "header", "required": False, "description": self.doc, "schema": self.schema}
+
+
+REQUEST_HEADERS = (
+    RequestHeader(
+        "X-Request-ID",
+        "An id of the caller's own; the response and the log have it. The bridge makes one if it is left out.",
+        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        lambda route: not route.websocket,
+    ),
+    RequestHeader(
+        "Last-Event-ID",
+        "The id of the last event that was received: the stream goes on after it. Browsers send it by themselves.",
+        {"type": "string", "pattern": "^[ -~]{0,64}$"},
+        _is_event_stream,
+    ),
+    RequestHeader(
+        "Idempotency-Key",
+        "For 24 hours the same request with the same key gets the first answer again, and places no second order.",
+        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!#-\[\]-~]+$"},
+        _places_order,
+    ),
+    RequestHeader(
+        "X-Bridge-Confirm",
+        "`cancel-all`, to cancel all open orders of the account.",
+        {"type": "string", "enum": ["cancel-all"]},
+        _cancels_all,
+    ),
+    RequestHeader(
+        "X-Bridge-Wait",
+        "Seconds that the request may wait for the session or for a free slot, instead of failing at once.",
+        {"type": "number", "minimum": 0, "maximum": 60},
+        _is_plain,
+    ),
+    RequestHeader(
+        "X-Bridge-Max-Age",
+        "The greatest age in seconds of a cached answer; 0 fetches anew.",
+        {"type": "number", "minimum": 0, "maximum": 86_400},
+        _is_plain_read,
+    ),
+)
+_TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
+RESPONSE_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "X-Request-ID": ("The id of the request, which the log has too.", _TEXT),
+    "X-Bridge-Mode": ("Which accounts may trade.", {"type": "string", "enum": ["paper", "live"]}),
+    "X-Bridge-Source": (
+        "Where the answer came from.",
+        {"type": "string", "enum": ["bridge", "gateway", "shared", "cache", "stream"]},
+    ),
+    "Server-Timing": ("Milliseconds of waiting and of IBKR.", _TEXT),
+    "Age": ("Seconds since IBKR gave a cached answer.", {"type": "integer"}),
+    "X-Bridge-Order": ("The bridge's id of the order.", _TEXT),
+    "X-Bridge-Order-State": ("The state of the order.", _TEXT),
+    "Retry-After": ("Seconds after which the request may be sent again.", {"type": "integer", "minimum": 1}),
+    "WWW-Authenticate": ("How to send a key.", _TEXT),
+}
+ALWAYS = ("X-Request-ID", "X-Bridge-Mode", "X-Bridge-Source")
+BY_STATUS: Mapping[int, tuple[str, ...]] = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+
+def request_headers(route: Route) -> list[dict[str, str]]:
+    """References to the headers that requests of a route may have."""
+    return [{"$ref": f"#/components/parameters/{header.name}"} for header in REQUEST_HEADERS if header.concerns(route)]
+
+
+def response_headers(names: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """References to headers of a response."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*ALWAYS, *names)}
+
+
+def success_headers(route: Route) -> tuple[str, ...]:
+    """The headers that only responses to calls of IBKR have."""
+    of_order = ("X-Bridge-Order", "X-Bridge-Order-State") if route.effect.value == "trade" else ()
+    return ("Server-Timing", "Age", *of_order) if _is_plain(route) else ()
+
+
+def header_components() -> dict[str, dict[str, Any]]:
+    """The headers of responses, for `components`."""
+    return {name: {"description": doc, "schema": schema} for name, (doc, schema) in RESPONSE_HEADERS.items()}

@@ -1,0 +1,97 @@
+"""One route as an operation of the document: parameters, body, responses and who may call it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ibkr_bridge.api.openapi.headers import request_headers
+from ibkr_bridge.api.openapi.names import operation_id, tag
+from ibkr_bridge.api.openapi.responses import JSON_TYPE, responses_of
+from ibkr_bridge.api.openapi.schemas import Components
+from ibkr_bridge.api.route import Auth, Parameter, Route
+
+PATH_PARAMETERS: Mapping[str, tuple[str, dict[str, Any], str | int]] = {
+    "account": ("An account number.", {"type": "string"}, "DU1234567"),
+    "conid": ("IBKR's number of an instrument.", {"type": "string"}, "265598"),
+    "symbol": ("A symbol, `SYMBOL@EXCHANGE`, or IBKR's number.", {"type": "string"}, "AAPL"),
+    "id": ("The bridge's id of an order, or IBKR's number of it.", {"type": "string"}, "o-1"),
+}
+"""By the name in the path: what it is, its schema, and an example."""
+KEY, BEARER, TOKEN = "bridgeKey", "bearer", "tokenInQuery"
+SECURITY_SCHEMES: Mapping[str, dict[str, str]] = {
+    KEY: {"type": "apiKey", "in": "header", "name": "X-Bridge-Key", "description": "A key of the bridge."},
+    BEARER: {"type": "http", "scheme": "bearer", "description": "A key, or a token of `POST /auth/token`."},
+    TOKEN: {
+        "type": "apiKey",
+        "in": "query",
+        "name": "token",
+        "description": "A token, since browsers open streams and pages without headers.",
+    },
+}
+
+
+def operation(route: Route, components: Components, examples: Mapping[str, Any]) -> dict[str, Any]:
+    """One route as an operation."""
+    parameters = [*_path_parameters(route), *(_query_parameter(each, components) for each in route.parameters)]
+    return {
+        "operationId": operation_id(route),
+        "tags": [tag(route)],
+        "summary": route.summary,
+        "security": _security(route),
+        "parameters": [*parameters, *request_headers(route)],
+        **_request_body(route, components),
+        "responses": responses_of(route, components, examples),
+        "x-effect": route.effect.value,
+        "x-endless": route.endless,
+    }
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    found = []
+    for name in re.findall(r"{(\w+)}", route.path):
+        doc, schema, example = PATH_PARAMETERS[name]
+        found.append(
+            {"name": name, "in": "path", "required": True, "description": doc, "schema": schema, "example": example}
+        )
+    return found
+
+
+def _query_parameter(parameter: Parameter, components: Components) -> dict[str, Any]:
+    """A parameter of the query. Several values of one are written with commas between them."""
+    schema = components.schema(parameter.type)
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "required": parameter.is_required,
+        "description": parameter.doc,
+        "schema": schema,
+        **({"style": "form", "explode": False} if schema.get("type") == "array" else {}),
+        **({"example": parameter.example} if parameter.example else {}),
+    }
+
+
+def _request_body(route: Route, components: Components) -> dict[str, Any]:
+    if route.request is None:
+        return {}
+    schema = components.schema(route.request)
+    return {
+        "requestBody": {
+            "required": _has_required_member(schema, components),
+            "content": {JSON_TYPE: {"schema": schema}},
+        }
+    }
+
+
+def _has_required_member(schema: Mapping[str, Any], components: Components) -> bool:
+    shape = components.schemas[schema["$ref"].rpartition("/")[2]]
+    return bool(shape.get("required"))
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    """What a request must have one of; nothing for an open route."""
+    if route.auth is Auth.OPEN:
+        return []
+    schemes = (KEY, BEARER, TOKEN) if route.token_in_query else (KEY, BEARER)
+    return [{scheme: []} for scheme in schemes]

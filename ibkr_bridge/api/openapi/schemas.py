@@ -1,0 +1,81 @@
+"""The schemas of the shapes: structs as msgspec writes them, dataclasses of the status from their fields. Pure."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from ibkr_bridge.profiles.status import JOINED
+
+REF = "#/components/schemas/{name}"
+Schema = dict[str, Any]
+PLAIN_TYPES: Mapping[Any, Schema] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    datetime: {"type": "string", "format": "date-time"},
+}
+
+
+class Components:
+    """Collects the schemas that the document refers to."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Schema] = {}
+
+    def schema(self, shape: Any) -> Schema:
+        """The schema of a type; shapes with a name become components, and their schema refers to them."""
+        if inspect.isclass(shape) and is_dataclass(shape):
+            return self._refer_to_dataclass(shape)
+        (schema,), components = msgspec.json.schema_components([shape], ref_template=REF)
+        self.schemas |= {name: _with_type(each) for name, each in components.items()}
+        return schema
+
+    def _refer_to_dataclass(self, shape: Any) -> Schema:
+        if shape.__name__ not in self.schemas:
+            properties = self._properties(shape)
+            self.schemas[shape.__name__] = {
+                "title": shape.__name__,
+                "description": inspect.getdoc(shape),
+                "type": "object",
+                "properties": properties,
+                "required": list(properties),
+                "additionalProperties": False,
+            }
+        return {"$ref": REF.format(name=shape.__name__)}
+
+    def _properties(self, shape: Any) -> dict[str, Schema]:
+        """The members of a dataclass; those of a joined field are members of the outer object."""
+        hints, properties = get_type_hints(shape), dict[str, Schema]()
+        for declared in fields(shape):
+            hint = hints[declared.name]
+            if declared.metadata.get(JOINED):
+                properties |= self._properties(hint)
+            else:
+                unit = declared.metadata.get("unit")
+                description = declared.metadata["doc"] + (f" Unit: {unit}." if unit else "")
+                properties[declared.name] = {**self._of_hint(hint), "description": description}
+        return properties
+
+    def _of_hint(self, hint: Any) -> Schema:
+        kinds = get_args(hint)
+        if NoneType in kinds:
+            (plain,) = (kind for kind in kinds if kind is not NoneType)
+            return {"anyOf": [self._of_hint(plain), {"type": "null"}]}
+        if get_origin(hint) is tuple:
+            return {"type": "array", "items": self._of_hint(kinds[0])}
+        if get_origin(hint) is Mapping:
+            return {"type": "object", "additionalProperties": self._of_hint(kinds[1])}
+        return self._refer_to_dataclass(hint) if is_dataclass(hint) else PLAIN_TYPES[hint]
+
+
+def _with_type(schema: Schema) -> Schema:
+    """The schema of an enumeration with its type, which msgspec leaves out and some generators need."""
+    return {**schema, "type": "string"} if "enum" in schema else schema

@@ -1,0 +1,159 @@
+"""Record the examples of the OpenAPI document from a running bridge: `python -m tools.examples`.
+
+The bridge stands in front of the simulated Gateway, and both start at the same fixed time. What still changes from one
+recording to the next, such as ids and the seconds of times, is replaced. `tests/tools/test_examples.py` sends the same
+requests again and compares the form of the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from ibkr_bridge.api.openapi.examples import EXAMPLES_FILE
+from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.clock import FastClock
+from ibkr_bridge.sim.simulator import Simulator
+from tests.clocks import NOON
+from tests.harness import KEY, Harness, settings_for
+
+STREAM_EVENTS = 1  # that the example of a stream has: some topics send a second one only when something happens
+MASKS = (
+    (re.compile(r"(T\d\d:\d\d):\d\d(\.\d+)?"), r"\1:00"),
+    (re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+"), "eyJhbGciOiJIUzI1NiJ9.eyJzY29wZSI6InJlYWQifQ.c2lnbmF0dXJl"),
+    (re.compile(r"https?://(127\.0\.0\.1|localhost):\d+"), "https://localhost:5000"),
+    (re.compile(r"\b178[01]\d{9}\b"), "1781712000000"),  # milliseconds in June 2026
+    (re.compile(r"\b19ed[0-9a-f]{7}-"), "19ed64f9402-"),  # events are numbered from the start of their stream
+    (re.compile(r"\bin \d+\.\d s\b"), "in 3.0 s"),
+)
+"""What changes from one recording to the next, and what the examples have instead."""
+IDS = re.compile(r"\b(?:[0-9a-f]{32}|19ed[0-9a-f]{16})\b")  # of requests and of orders
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The request of an example."""
+
+    operation_id: str
+    target: str
+    method: str = "GET"
+    body: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_example: bool = True
+    """Whether its answer is recorded; otherwise it only prepares the next ones."""
+
+
+PLACEMENT = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
+SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order that the first placement has made
+    Sample("getHealth", "/health"),
+    Sample("getLiveness", "/livez"),
+    Sample("getReadiness", "/readyz"),
+    Sample("getAuthStatus", "/gateway/auth-status?verbose=1"),
+    Sample("reconnect", "/gateway/reconnect", "POST"),
+    Sample("issueToken", "/auth/token", "POST", {"scope": "read", "expires_in": 300}),
+    Sample(
+        *("place", "/iserver/account/DU1234567/orders", "POST"),
+        {"orders": [{**PLACEMENT, "cOID": "web-2f1c"}]},
+        is_example=False,
+    ),
+    Sample("listOrders", "/orders"),
+    Sample("getOrder", "/orders/{id}"),
+    Sample("streamQuotes", "/stream/quotes?conids=265598&fields=31,84,86"),
+    Sample("streamOrders", "/stream/orders"),
+    Sample("streamTrades", "/stream/trades"),
+    Sample("streamPnl", "/stream/pnl"),
+    Sample("streamSession", "/stream/session"),
+    Sample("pauseTrading", "/gateway/pause", "POST"),
+    Sample("resumeTrading", "/gateway/resume", "POST"),
+    Sample("getStatus", "/gateway/status"),
+    Sample("logOut", "/gateway/logout", "POST"),
+)
+
+
+class ShiftedClock(SystemClock):
+    """The time of this machine, moved so that it starts at a given time."""
+
+    def __init__(self, start: datetime) -> None:
+        self._start, self._started_at = start, self.now()
+
+    def utc(self) -> datetime:
+        """See `Clock.utc`."""
+        return self._start + timedelta(seconds=self.now() - self._started_at)
+
+
+@asynccontextmanager
+async def open_bridge(state: Path) -> AsyncIterator[Harness]:
+    """A bridge with a ready session in front of the simulated Gateway, both at noon of a Wednesday."""
+    async with (
+        Simulator(clock=FastClock(start=NOON)) as simulator,
+        Harness(settings_for(simulator.url, state), ShiftedClock(NOON)) as harness,
+    ):
+        await harness.wait_until(SessionState.READY)
+        yield harness
+
+
+async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
+    """Send all requests in their order, and return the answer of each: JSON or text, as it came.
+
+    Raises:
+        ValueError: a request failed.
+    """
+    order_id = ""
+    for sample in SAMPLES:
+        target = sample.target.replace("{id}", order_id)
+        if "/stream/" in target:
+            yield sample, await _read_stream(harness, target)
+            continue
+        reply = await harness.request(sample.method, target, body=sample.body, headers=dict(sample.headers))
+        if reply.status >= 300:
+            raise ValueError(f"{sample.operation_id}: {reply.status} {reply.body.decode()}")
+        order_id = order_id or reply.headers.get("X-Bridge-Order", "")
+        if sample.is_example:
+            is_json = reply.headers["Content-Type"].startswith("application/json")
+            yield sample, reply.json if is_json else reply.body.decode()
+
+
+async def _read_stream(harness: Harness, target: str) -> str:
+    """The beginning of a stream: its first line, and its first events."""
+    text = ""
+    url = f"{harness.bridge.url}{target}"
+    async with aiohttp.ClientSession() as client, client.get(url, headers={"X-Bridge-Key": KEY}) as response:
+        async with asyncio.timeout(10):
+            async for line in response.content:
+                text += line.decode()
+                if text.count("\n\n") > STREAM_EVENTS:
+                    break
+    return text
+
+
+def mask(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers without what changes from one recording to the next. The same id stays the same in all of them."""
+    text = json.dumps(answers)
+    for pattern, replacement in MASKS:
+        text = pattern.sub(replacement, text)
+    for number, found in enumerate(dict.fromkeys(IDS.findall(text)), start=1):
+        text = text.replace(found, f"{number:0{len(found)}x}")
+    masked: dict[str, Any] = json.loads(text)
+    return masked
+
+
+async def _record_all() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_bridge(Path(folder) / "state") as harness:
+            return mask({sample.operation_id: answer async for sample, answer in record(harness)})
+
+
+if __name__ == "__main__":
+    examples = asyncio.run(_record_all())
+    EXAMPLES_FILE.write_text(json.dumps(examples, indent=1, ensure_ascii=False) + "\n", "utf-8")
