@@ -4,6 +4,7 @@ RUN := .venv/.for-running
 DEV := .venv/.for-developing
 BIN := .venv/bin
 BENCH := .venv-bench/.for-measuring
+SCHEMATHESIS := .venv-schemathesis/.for-requests
 MUTATION := .venv-mutation/.for-mutating
 MUTATION_MINUTES ?= 30
 
@@ -55,7 +56,12 @@ test test-slow test-system test-gateway: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
-test-slow: $(DEV)
+$(SCHEMATHESIS): tools/requirements-schemathesis.txt | .venv/bin/python
+	@$(BIN)/python -m venv .venv-schemathesis
+	@.venv-schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/requirements-schemathesis.txt
+	@touch $@
+
+test-slow: $(DEV) $(SCHEMATHESIS)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "slow or hypothesis" --hypothesis-profile=thorough $(ARGS)
 
 test-gateway: $(DEV)
@@ -115,4 +121,4 @@ mutation: $(MUTATION)
 	@.venv-mutation/bin/python -m tools.mutation --minutes $(MUTATION_MINUTES) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutation tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-mutation .venv-schemathesis tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis

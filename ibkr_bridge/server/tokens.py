@@ -125,11 +125,11 @@ def parse_token_request(body: bytes) -> TokenRequest:
     scope, ttl_s = members.get("scope", TokenScope.READ.value), members.get("expires_in", DEFAULT_TTL_S)
     if scope not in SCOPES:
         raise BadRequest("unknown scope", hint=f'send "scope": one of {", ".join(SCOPES)}')
-    if type(ttl_s) is not int or not 1 <= ttl_s <= MAX_TTL_S:
+    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not 1 <= ttl_s <= MAX_TTL_S or ttl_s % 1:
         raise BadRequest(
             "expires_in must be a number of seconds", hint=f'send "expires_in": a whole number from 1 to {MAX_TTL_S}'
         )
-    return TokenRequest(TokenScope(scope), ttl_s)
+    return TokenRequest(TokenScope(scope), int(ttl_s))  # JSON has one kind of number: 300.0 is a whole one
 
 
 def _parse_body(body: bytes) -> dict[str, Any]:

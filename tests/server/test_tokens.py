@@ -419,14 +419,22 @@ def test_members_left_out_of_a_token_request_have_defaults(body: bytes, token_re
     assert parse_token_request(body) == token_request
 
 
+@pytest.mark.parametrize("number", [b"300", b"300.0", b"3e2"])
+def test_a_whole_number_may_be_written_in_each_way_of_json(number: bytes) -> None:
+    """JSON has one kind of number, and some languages write all of them with a point."""
+    request = parse_token_request(b'{"expires_in": ' + number + b"}")
+
+    assert (request.ttl_s, type(request.ttl_s)) == (300, int)
+
+
 @pytest.mark.parametrize(
     "body",
     [
         *(b"[]", b"null", b"true", b'"read"', b"7", b"{", b"read", b"\xff\xfe", b"[" * 100_000, b" "),
         *(b'{"scope": "write"}', b'{"scope": null}', b'{"scope": ["read"]}', b'{"scope": "READ"}', b'{"scope": ""}'),
-        *(b'{"expires_in": 0}', b'{"expires_in": -1}', b'{"expires_in": 86401}', b'{"expires_in": 1.0}'),
+        *(b'{"expires_in": 0}', b'{"expires_in": -1}', b'{"expires_in": 86401}', b'{"expires_in": 1.5}'),
         *(b'{"expires_in": "60"}', b'{"expires_in": true}', b'{"expires_in": null}', b'{"expires_in": NaN}'),
-        *(b'{"expires_in": 1' + b"0" * 5000 + b"}", b'{"expires_in": 1e3}', b'{"Scope": "read"}', b'{"ttl": 60}'),
+        *(b'{"expires_in": 1' + b"0" * 5000 + b"}", b'{"expires_in": 1e-3}', b'{"Scope": "read"}', b'{"ttl": 60}'),
     ],
     ids=lambda body: body[:24],
 )

@@ -49,8 +49,8 @@ class RequestHeader:
 REQUEST_HEADERS = (
     RequestHeader(
         "X-Request-ID",
-        "An id of the caller's own; the response and the log have it. The bridge makes one if it is left out.",
-        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "An id of the caller's own, for the response and the log. Without a usable one the bridge makes its own.",
+        {"type": "string"},
         lambda route: not route.websocket,
     ),
     RequestHeader(
