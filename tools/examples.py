@@ -54,19 +54,32 @@ class Sample:
     """Whether its answer is recorded; otherwise it only prepares the next ones."""
 
 
-PLACEMENT = {"acctId": "DU1234567", "conid": 265598, "orderType": "MKT", "side": "BUY", "tif": "DAY", "quantity": 1}
-SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order that the first placement has made
+ACCOUNT = "DU1234567"
+MARKET = {"side": "buy", "type": "market", "symbol": "AAPL", "quantity": "10"}
+LIMIT = {**MARKET, "type": "limit", "limit_price": "150.00", "client_order_id": "web-2f1c"}
+SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order that was placed last
     Sample("getHealth", "/health"),
     Sample("getLiveness", "/livez"),
     Sample("getReadiness", "/readyz"),
     Sample("getAuthStatus", "/gateway/auth-status?verbose=1"),
+    Sample("getSession", "/session"),
     Sample("reconnect", "/gateway/reconnect", "POST"),
     Sample("issueToken", "/auth/token", "POST", {"scope": "read", "expires_in": 300}),
-    Sample(
-        *("place", "/iserver/account/DU1234567/orders", "POST"),
-        {"orders": [{**PLACEMENT, "cOID": "web-2f1c"}]},
-        is_example=False,
-    ),
+    Sample("listAccounts", "/accounts"),
+    Sample("getAccount", f"/accounts/{ACCOUNT}"),
+    Sample("getBalance", f"/account/balance?account={ACCOUNT}"),
+    Sample("listAccountPositions", f"/accounts/{ACCOUNT}/positions"),
+    Sample("listPositions", "/positions"),
+    Sample("searchInstruments", "/instruments?symbol=AAPL"),
+    Sample("getInstrument", "/instruments/265598"),
+    Sample("listQuotes", "/quotes?symbols=AAPL,MSFT"),
+    Sample("getHistory", "/history?symbol=AAPL&period=1d&bar=1h"),
+    Sample("previewOrder", f"/accounts/{ACCOUNT}/orders/preview", "POST", MARKET),
+    Sample("tradeFirst", f"/accounts/{ACCOUNT}/orders", "POST", MARKET, is_example=False),
+    Sample("listTrades", f"/accounts/{ACCOUNT}/trades?days=1"),
+    Sample("placeOrder", f"/accounts/{ACCOUNT}/orders", "POST", LIMIT),
+    Sample("answerQuestion", "/orders/{id}/answer", "POST", {"confirm": True}),
+    Sample("changeOrder", "/orders/{id}", "PATCH", {"limit_price": "151.00"}, {"X-Bridge-Confirm": "o163"}),
     Sample("listOrders", "/orders"),
     Sample("getOrder", "/orders/{id}"),
     Sample("streamQuotes", "/stream/quotes?conids=265598&fields=31,84,86"),
@@ -74,6 +87,7 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("streamTrades", "/stream/trades"),
     Sample("streamPnl", "/stream/pnl"),
     Sample("streamSession", "/stream/session"),
+    Sample("cancelOrder", "/orders/{id}", "DELETE"),
     Sample("pauseTrading", "/gateway/pause", "POST"),
     Sample("resumeTrading", "/gateway/resume", "POST"),
     Sample("getStatus", "/gateway/status"),
@@ -118,7 +132,8 @@ async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
         reply = await harness.request(sample.method, target, body=sample.body, headers=dict(sample.headers))
         if reply.status >= 300:
             raise ValueError(f"{sample.operation_id}: {reply.status} {reply.body.decode()}")
-        order_id = order_id or reply.headers.get("X-Bridge-Order", "")
+        if sample.operation_id == "placeOrder":
+            order_id = reply.json["id"]
         if sample.is_example:
             is_json = reply.headers["Content-Type"].startswith("application/json")
             yield sample, reply.json if is_json else reply.body.decode()

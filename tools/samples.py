@@ -6,7 +6,8 @@ import json
 
 from ibkr_bridge.api.openapi.examples import load_examples
 from ibkr_bridge.api.openapi.names import operation_id
-from ibkr_bridge.api.routes import ROUTES, Route
+from ibkr_bridge.api.route import Route
+from ibkr_bridge.api.routes import ROUTES
 from tools.examples import SAMPLES
 from tools.marked_section import API_PAGE, write_section
 

@@ -43,6 +43,8 @@ class Route:
     handler: Handler
     request: type | None = None
     """The shape of the request body; None if it takes none."""
+    may_lack_body: bool = False
+    """Whether an empty body is as good as one without members."""
     parameters: tuple[Parameter, ...] = ()
     """What its query may contain."""
     response: type | None = None
@@ -110,7 +112,11 @@ def keyed_route(
 ) -> Route:
     """A route that needs a key or a token."""
     return Route(
-        *(method, path, effect, Auth.KEY_OR_TOKEN, handler, request, parameters, response, errors),
+        *(method, path, effect, Auth.KEY_OR_TOKEN, handler),
+        request=request,
+        parameters=parameters,
+        response=response,
+        errors=errors,
         cancels=cancels,
         summary=summary,
     )

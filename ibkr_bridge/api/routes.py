@@ -106,6 +106,7 @@ ROUTES: tuple[Route, ...] = (
         Auth.KEY,
         tokens.issue_token,
         request=TokenOptions,
+        may_lack_body=True,
         response=IssuedToken,
         errors=(BadRequest, InsufficientScope, PayloadTooLarge),
         summary="Issues a token for a page.",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibkr_bridge.api.route import Route
+from ibkr_bridge.ibkr.endpoint import Effect
 
+SECONDS = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"}
 PLAIN_API = "ibkr_bridge.api.plain"  # the handlers of the plain API, which send calls to IBKR
 
 
@@ -15,16 +17,16 @@ def _is_plain(route: Route) -> bool:
     return route.handler.__module__.startswith(PLAIN_API)
 
 
-def _is_plain_read(route: Route) -> bool:
-    return _is_plain(route) and route.method == "GET" and not route.endless
+def _asks_ibkr(route: Route) -> bool:
+    return _is_plain(route) and route.path != "/session"  # it shows what the keeper knows
 
 
-def _places_order(route: Route) -> bool:
-    return _is_plain(route) and (route.method, route.path) == ("POST", "/orders")
+def _reads_ibkr(route: Route) -> bool:
+    return _asks_ibkr(route) and route.method == "GET"
 
 
-def _cancels_all(route: Route) -> bool:
-    return _is_plain(route) and (route.method, route.path) == ("DELETE", "/orders")
+def _sends_order(route: Route) -> bool:
+    return _is_plain(route) and route.effect is Effect.TRADE
 
 
 def _is_event_stream(route: Route) -> bool:
@@ -62,29 +64,29 @@ REQUEST_HEADERS = (
     RequestHeader(
         "Idempotency-Key",
         "For 24 hours the same request with the same key gets the first answer again, and places no second order.",
-        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!#-\[\]-~]+$"},
-        _places_order,
+        {"type": "string", "pattern": r"^[!#-\[\]-~]{1,255}$"},
+        _sends_order,
     ),
     RequestHeader(
         "X-Bridge-Confirm",
-        "`cancel-all`, to cancel all open orders of the account.",
-        {"type": "string", "enum": ["cancel-all"]},
-        _cancels_all,
+        "Ids of IBKR's questions that are answered with yes at once, between commas.",
+        {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9-]{0,31}(,[A-Za-z0-9][A-Za-z0-9-]{0,31}){0,63}$"},
+        _sends_order,
     ),
     RequestHeader(
         "X-Bridge-Wait",
-        "Seconds that the request may wait for the session or for a free slot, instead of failing at once.",
-        {"type": "number", "minimum": 0, "maximum": 60},
-        _is_plain,
+        "Seconds, 60 at most, that the request may wait for the session or a free slot, instead of failing at once.",
+        SECONDS,
+        _asks_ibkr,
     ),
     RequestHeader(
         "X-Bridge-Max-Age",
         "The greatest age in seconds of a cached answer; 0 fetches anew.",
-        {"type": "number", "minimum": 0, "maximum": 86_400},
-        _is_plain_read,
+        SECONDS,
+        _reads_ibkr,
     ),
 )
-_TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
+_TEXT = {"type": "string"}
 RESPONSE_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "X-Request-ID": ("The id of the request, which the log has too.", _TEXT),
     "X-Bridge-Mode": ("Which accounts may trade.", {"type": "string", "enum": ["paper", "live"]}),
@@ -115,8 +117,8 @@ def response_headers(names: tuple[str, ...]) -> dict[str, dict[str, str]]:
 
 def success_headers(route: Route) -> tuple[str, ...]:
     """The headers that only responses to calls of IBKR have."""
-    of_order = ("X-Bridge-Order", "X-Bridge-Order-State") if route.effect.value == "trade" else ()
-    return ("Server-Timing", "Age", *of_order) if _is_plain(route) else ()
+    of_order = ("X-Bridge-Order", "X-Bridge-Order-State") if _sends_order(route) else ()
+    return ("Server-Timing", "Age", *of_order) if _asks_ibkr(route) else ()
 
 
 def header_components() -> dict[str, dict[str, Any]]:

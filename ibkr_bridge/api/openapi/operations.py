@@ -12,13 +12,16 @@ from ibkr_bridge.api.openapi.responses import JSON_TYPE, responses_of
 from ibkr_bridge.api.openapi.schemas import Components
 from ibkr_bridge.api.route import Auth, Parameter, Route
 
+PATH_VARIABLE = re.compile(r"(\w+)/{(\w+)}")
+CONID_TEXT = {"type": "string", "pattern": "^0{0,11}[1-9][0-9]{0,11}$", "maxLength": 12}
+WORD = {"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"}
+ORDER_EXAMPLE = f"{1:020x}"
 PATH_PARAMETERS: Mapping[str, tuple[str, dict[str, Any], str | int]] = {
-    "account": ("An account number.", {"type": "string"}, "DU1234567"),
-    "conid": ("IBKR's number of an instrument.", {"type": "string"}, "265598"),
-    "symbol": ("A symbol, `SYMBOL@EXCHANGE`, or IBKR's number.", {"type": "string"}, "AAPL"),
-    "id": ("The bridge's id of an order, or IBKR's number of it.", {"type": "string"}, "o-1"),
+    "accounts/id": ("An account number.", WORD, "DU1234567"),
+    "instruments/conid": ("IBKR's number of an instrument.", CONID_TEXT, "265598"),
+    "orders/id": ("The bridge's id of an order, or IBKR's number of it.", WORD, ORDER_EXAMPLE),
 }
-"""By the name in the path: what it is, its schema, and an example."""
+"""By the name in the path, after the segment before it: what it is, its schema, and an example."""
 KEY, BEARER, TOKEN = "bridgeKey", "bearer", "tokenInQuery"
 SECURITY_SCHEMES: Mapping[str, dict[str, str]] = {
     KEY: {"type": "apiKey", "in": "header", "name": "X-Bridge-Key", "description": "A key of the bridge."},
@@ -50,8 +53,8 @@ def operation(route: Route, components: Components, examples: Mapping[str, Any])
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     found = []
-    for name in re.findall(r"{(\w+)}", route.path):
-        doc, schema, example = PATH_PARAMETERS[name]
+    for owner, name in PATH_VARIABLE.findall(route.path):
+        doc, schema, example = PATH_PARAMETERS[f"{owner}/{name}"]
         found.append(
             {"name": name, "in": "path", "required": True, "description": doc, "schema": schema, "example": example}
         )
@@ -75,18 +78,8 @@ def _query_parameter(parameter: Parameter, components: Components) -> dict[str, 
 def _request_body(route: Route, components: Components) -> dict[str, Any]:
     if route.request is None:
         return {}
-    schema = components.schema(route.request)
-    return {
-        "requestBody": {
-            "required": _has_required_member(schema, components),
-            "content": {JSON_TYPE: {"schema": schema}},
-        }
-    }
-
-
-def _has_required_member(schema: Mapping[str, Any], components: Components) -> bool:
-    shape = components.schemas[schema["$ref"].rpartition("/")[2]]
-    return bool(shape.get("required"))
+    content = {JSON_TYPE: {"schema": components.request_schema(route.request)}}
+    return {"requestBody": {"required": not route.may_lack_body, "content": content}}
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:

@@ -15,6 +15,7 @@ from ibkr_bridge.profiles.status import JOINED
 
 REF = "#/components/schemas/{name}"
 Schema = dict[str, Any]
+DECIMAL_PATTERN = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?$"
 PLAIN_TYPES: Mapping[Any, Schema] = {
     str: {"type": "string"},
     bool: {"type": "boolean"},
@@ -36,6 +37,13 @@ class Components:
             return self._refer_to_dataclass(shape)
         (schema,), components = msgspec.json.schema_components([shape], ref_template=REF)
         self.schemas |= {name: _with_type(each) for name, each in components.items()}
+        return schema
+
+    def request_schema(self, shape: Any) -> Schema:
+        """The schema of a shape that callers send: they may write a decimal as a number too."""
+        schema, components = self.schema(shape), self.schemas
+        for name in _shapes_in(schema, components):
+            components[name] = _with_numbers(components[name])
         return schema
 
     def _refer_to_dataclass(self, shape: Any) -> Schema:
@@ -74,6 +82,30 @@ class Components:
         if get_origin(hint) is Mapping:
             return {"type": "object", "additionalProperties": self._of_hint(kinds[1])}
         return self._refer_to_dataclass(hint) if is_dataclass(hint) else PLAIN_TYPES[hint]
+
+
+def _shapes_in(schema: Any, components: Mapping[str, Schema]) -> set[str]:
+    """The names of the components that a schema leads to."""
+    found, waiting = set[str](), [schema]
+    while waiting:
+        part = waiting.pop()
+        name = part["$ref"].rpartition("/")[2] if isinstance(part, dict) and "$ref" in part else None
+        if name is not None and name not in found:
+            found.add(name)
+            waiting.append(components[name])
+        waiting.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())
+    return found
+
+
+def _with_numbers(schema: Any) -> Any:
+    """A schema in which each decimal may be a number as well as text."""
+    if isinstance(schema, list):
+        return [_with_numbers(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("format") == "decimal":
+        return {**schema, "type": ["string", "number"], "pattern": DECIMAL_PATTERN}
+    return {name: _with_numbers(part) for name, part in schema.items()}
 
 
 def _with_type(schema: Schema) -> Schema:

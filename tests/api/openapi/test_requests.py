@@ -15,6 +15,7 @@ import pytest
 from tests.harness import KEY, Harness
 
 PYTHON = Path(__file__).resolve().parents[3] / ".venv-schemathesis" / "bin" / "python"
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 MAX_EXAMPLES = 10  # of each operation and phase
 LEFT_OUT = (
     *("--exclude-tag", "Streams"),  # they do not end
@@ -26,7 +27,15 @@ LEFT_OUT = (
 async def run_schemathesis(harness: Harness, *options: str) -> tuple[int, str]:
     """Test a running bridge by its own document; return the exit status and the report."""
     process = await asyncio.create_subprocess_exec(
-        *(str(PYTHON), "-m", "schemathesis.cli", "run", f"{harness.bridge.url}/openapi.json"),
+        *(
+            str(PYTHON),
+            "-m",
+            "schemathesis.cli",
+            "--config-file",
+            str(CONFIG),
+            "run",
+            f"{harness.bridge.url}/openapi.json",
+        ),
         *("--header", f"X-Bridge-Key: {KEY}", "--max-examples", str(MAX_EXAMPLES), "--seed", "1"),
         *("--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--generation-database", "none"),
         *options,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ibkr_bridge.api.openapi.schemas import Components
-from ibkr_bridge.models.orders import Order
+from ibkr_bridge.models.orders import Order, OrderTicket
 from ibkr_bridge.profiles.status import JOINED
 
 
@@ -37,6 +37,16 @@ def test_a_struct_becomes_a_component() -> None:
     assert members["created"]["anyOf"][0] == {"type": "string", "format": "date-time"}
     assert components.schemas["OrderState"]["type"] == "string"
     assert "OpenQuestion" in components.schemas
+
+
+def test_a_caller_may_write_a_decimal_as_a_number() -> None:
+    """An answer always has text. The shapes inside the request count too."""
+    components = Components()
+    components.request_schema(OrderTicket)
+    members, inner = components.schemas["OrderTicket"]["properties"], components.schemas["Bracket"]["properties"]
+
+    assert members["quantity"]["anyOf"][0]["type"] == ["string", "number"]
+    assert inner["stop_loss"]["anyOf"][0]["type"] == ["string", "number"]
 
 
 def test_a_dataclass_becomes_a_component() -> None:
