@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ibkr_bridge.api.openapi.examples import load_examples
-from tools.examples import SAMPLES, mask, open_bridge, record
+from tools.examples import SAMPLES, mask, open_bridge, record, shorten
 
 
 def differences(recorded: Any, received: Any, place: str = "") -> list[str]:
@@ -46,6 +46,11 @@ def test_what_changes_is_replaced() -> None:
         "a": {"id": "00000000000000000001", "at": "2026-06-17T16:00:00Z"},
         "b": ["00000000000000000002", "00000000000000000001"],
     }
+
+
+def test_a_long_list_becomes_short() -> None:
+    """Three bars show what a price history looks like."""
+    assert shorten({"bars": [{"of": [1, 2, 3, 4]}, 2, 3, 4]}) == {"bars": [{"of": [1, 2, 3]}, 2, 3]}
 
 
 def test_a_missing_member_and_another_type_are_differences() -> None:

@@ -55,6 +55,7 @@ def build_document(routes: Iterable[Route] = ROUTES, examples: Mapping[str, Any]
             "securitySchemes": SECURITY_SCHEMES,
             "parameters": {header.name: header.component for header in REQUEST_HEADERS},
             "headers": header_components(),
+            "responses": dict(sorted(components.responses.items())),
             "schemas": dict(sorted(_with_codes(components.schemas).items())),
         },
         "x-errors": {error.code: _error(error) for error in sorted(error_classes(), key=lambda error: error.code)},

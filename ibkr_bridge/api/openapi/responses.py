@@ -21,11 +21,18 @@ def responses_of(route: Route, components: Components, examples: Mapping[str, An
     content = _content(route, components, examples.get(operation_id(route)))
     answers = {"101" if route.websocket else "200": _answer(route, content)}
     for status, codes in codes_by_status(errors_of(route)).items():
-        answers[str(status)] = _problem(status, codes)
-    if route.may_be_503:
-        answers["503"]["content"] = {**_content(route, components, None), **answers["503"]["content"]}
-        answers["503"]["description"] = "It is not so now, and the body says why. Or: " + answers["503"]["description"]
+        problem = _problem(status, codes)
+        if status == 503 and route.may_be_503:
+            answers["503"] = _negative_answer(problem, _content(route, components, None))
+        else:
+            answers[str(status)] = components.response(".".join((str(status), *codes)), problem)
     return answers
+
+
+def _negative_answer(problem: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """The 503 of a probe: either its own form, or an error."""
+    description = f"It is not so now, and the body says why. Or: {problem['description']}"
+    return {**problem, "description": description, "content": {**content, **problem["content"]}}
 
 
 def _answer(route: Route, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Components:
 
     def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
+        self.responses: dict[str, dict[str, Any]] = {}
 
     def schema(self, shape: Any) -> Schema:
         """The schema of a type; shapes with a name become components, and their schema refers to them."""
@@ -38,6 +39,11 @@ class Components:
         (schema,), components = msgspec.json.schema_components([shape], ref_template=REF)
         self.schemas |= {name: _with_type(each) for name, each in components.items()}
         return schema
+
+    def response(self, name: str, response: dict[str, Any]) -> dict[str, str]:
+        """A reference to a response that several operations have."""
+        self.responses[name] = response
+        return {"$ref": f"#/components/responses/{name}"}
 
     def request_schema(self, shape: Any) -> Schema:
         """The schema of a shape that callers send: they may write a decimal as a number too."""

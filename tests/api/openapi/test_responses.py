@@ -9,7 +9,7 @@ from ibkr_bridge.api.openapi.schemas import Components
 from ibkr_bridge.api.routes import ROUTES
 
 
-def responses(path: str, example: object = None) -> dict[str, Any]:
+def responses(path: str, example: object = None, components: Components | None = None) -> dict[str, Any]:
     """The responses of the route with this path, where every example is the same."""
 
     class Examples(dict[str, Any]):
@@ -17,7 +17,7 @@ def responses(path: str, example: object = None) -> dict[str, Any]:
             return example
 
     route = next(route for route in ROUTES if route.path == path)
-    return responses_of(route, Components(), Examples())
+    return responses_of(route, components or Components(), Examples())
 
 
 def test_the_answer_has_its_shape_and_its_example() -> None:
@@ -34,8 +34,11 @@ def test_the_answer_has_its_shape_and_its_example() -> None:
 
 def test_the_errors_with_one_status_are_one_response() -> None:
     """Its schema has only the codes that can occur."""
-    problem = responses("/gateway/status")["503"]
+    components = Components()
+    reference = responses("/gateway/status", components=components)["503"]
+    problem = components.responses["503.busy.shutting_down"]
 
+    assert reference == {"$ref": "#/components/responses/503.busy.shutting_down"}
     assert problem["description"] == "`busy`, `shutting_down`"
     schema = problem["content"]["application/problem+json"]["schema"]
     assert schema["allOf"][1]["properties"]["code"]["enum"] == ["busy", "shutting_down"]
