@@ -68,6 +68,7 @@ test-gateway: $(DEV)
 	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)
 
 NODE := tests/node/node_modules/.for-testing
+CLIENT := clients/typescript/node_modules/.for-testing
 
 test-system: $(DEV)
 	@$(BIN)/python -m tests.system $(ARGS)
@@ -77,11 +78,16 @@ test-system: $(DEV)
 	then $(MAKE) --no-print-directory test-node; \
 	else echo "Node 20 or later, or its npm, is missing; the Node tests are skipped (apt install npm, or nodejs.org)"; fi
 
-test-node: $(RUN) $(NODE)
+test-node: $(RUN) $(NODE) $(CLIENT)
 	@cd tests/node && npm run --silent build && node --test --test-timeout=300000
+	@cd clients/typescript && npm test --silent
 
 $(NODE): tests/node/package-lock.json
 	@cd tests/node && npm ci --silent
+	@touch $@
+
+$(CLIENT): clients/typescript/package-lock.json
+	@cd clients/typescript && npm ci --silent
 	@touch $@
 
 check: $(DEV)
@@ -121,4 +127,4 @@ mutation: $(MUTATION)
 	@.venv-mutation/bin/python -m tools.mutation --minutes $(MUTATION_MINUTES) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutation .venv-schemathesis tests/node/node_modules tests/node/build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-mutation .venv-schemathesis tests/node/node_modules tests/node/build clients/typescript/node_modules clients/typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

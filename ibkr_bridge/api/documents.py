@@ -1,4 +1,4 @@
-"""Files for developers: the OpenAPI document, and the page that shows it.
+"""Files for developers: the OpenAPI document, the page that shows it, and the client for TypeScript.
 
 The page is one file that asks no other host for anything; its Content-Security-Policy forbids it. It contains the
 document, so it can be saved and read without the bridge.
@@ -17,6 +17,7 @@ from aiohttp import web
 from ibkr_bridge.server.app_keys import OPENAPI
 
 PAGE_FILE = Path(__file__).with_name("pages") / "docs.html"
+CLIENT_FILE = PAGE_FILE.with_name("client.ts")
 PLACE = b"{{ openapi }}"  # where the page has the document
 INLINE = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
 
@@ -31,6 +32,11 @@ async def docs(request: web.Request) -> web.Response:
     body = page(request.app[OPENAPI]())
     headers = {"Content-Security-Policy": content_security_policy(body), "Referrer-Policy": "no-referrer"}
     return web.Response(body=body, headers=headers, content_type="text/html", charset="utf-8")
+
+
+async def client(_: web.Request) -> web.Response:
+    """The client for TypeScript as one file, of the version of this bridge."""
+    return web.Response(body=CLIENT_FILE.read_bytes(), content_type="text/plain", charset="utf-8")
 
 
 @functools.cache

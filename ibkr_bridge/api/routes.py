@@ -133,6 +133,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     document_route("/openapi.json", documents.openapi, "application/json", "This description, for programs."),
     document_route("/docs", documents.docs, "text/html", "This description as a page that can try the reads."),
+    document_route("/client.ts", documents.client, "text/plain", "The client for TypeScript as one file."),
     *PLAIN_ROUTES,
 )
 UNSERVED_TOKEN_PATHS = frozenset({"/stream/*", "/docs/*"})

@@ -22,7 +22,7 @@ OWN_READ_ROUTES = (
     *("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}"),
     *("/session", "/accounts", "/accounts/{id}", "/accounts/{id}/positions", "/accounts/{id}/trades", "/positions"),
     *("/account/balance", "/instruments", "/instruments/{conid}", "/quotes", "/history"),
-    *("/openapi.json", "/docs"),
+    *("/openapi.json", "/docs", "/client.ts"),
 )
 PATH_PATTERN = re.compile(r"/(?!/)[^#]*", re.DOTALL)
 MAX_TARGET_BYTES = 4000  # of path and query; the bridge has the same limit: server/request_target.py

@@ -7,11 +7,12 @@ import re
 
 import pytest
 
+from ibkr_bridge import VERSION
 from ibkr_bridge.api.documents import PAGE_FILE, content_security_policy, page
 from ibkr_bridge.api.openapi.document import build_document
 from tests.harness import Harness
 
-PATHS = ("/openapi.json", "/docs")
+PATHS = ("/openapi.json", "/docs", "/client.ts")
 
 
 async def test_the_document_is_served(harness: Harness) -> None:
@@ -29,6 +30,15 @@ async def test_a_browser_may_send_a_token_in_the_query(harness: Harness, path: s
 
     assert (await harness.get(f"{path}?token={token}", key=None)).status == 200
     assert (await harness.get(path, key=None)).code == "invalid_key"
+
+
+async def test_the_client_is_that_of_this_version(harness: Harness) -> None:
+    """An app that copies it knows for which bridge it was made."""
+    reply = await harness.get("/client.ts")
+
+    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert f"version {VERSION}:" in reply.body.decode()
+    assert "export function createBridge" in reply.body.decode()
 
 
 async def test_the_page_may_send_nothing_to_another_host(harness: Harness) -> None:

@@ -28,6 +28,7 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "GET /v1/api/ws": "openGatewayWebsocket",
     "GET /openapi.json": "getOpenapi",
     "GET /docs": "getDocs",
+    "GET /client.ts": "getTypescriptClient",
 }
 TAGS = (  # the first pattern that matches a path decides
     (r"/(stream/|events)", "Streams"),
