@@ -13,7 +13,7 @@ from aiohttp import web
 from ibkr_bridge.api.plain.answers import answer, enum_parameter, integer_parameter
 from ibkr_bridge.api.plain.journal import describe, fetch_order
 from ibkr_bridge.api.plain.plain_reader import PlainReader
-from ibkr_bridge.errors import BridgeError, GatewayTimeout
+from ibkr_bridge.errors import BadRequest, BridgeError, GatewayTimeout
 from ibkr_bridge.ibkr import reads
 from ibkr_bridge.models.orders import OrderDetails, OrderEventEntry, OrderKind, OrderList, OrderState
 from ibkr_bridge.orders.journal import transitions
@@ -56,6 +56,8 @@ async def _fetch_listing(request: web.Request) -> Listing:
             fetched = await PlainReader(request).fetch(reads.order_list())
     except TimeoutError:
         return Listing((), None, GatewayTimeout.code)
+    except BadRequest:
+        raise  # a header of the caller's
     except BridgeError as exc:
         return Listing((), None, exc.code)
     return Listing(tuple(read_order_rows(fetched.value)), fetched.as_of, None)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Annotated
+
 from aiohttp.typedefs import Handler
+from msgspec import Meta
 
 from ibkr_bridge.api.plain import accounts, events, instruments, order_calls, orders, quotes, session
 from ibkr_bridge.api.route import Auth, Parameter, Route, keyed_route
@@ -71,6 +75,8 @@ ORDER_ERRORS: Errors = (
 )
 """What every route that sends an order call can answer as well."""
 SYMBOL_ERRORS: Errors = (BadRequest, InstrumentNotFound, AmbiguousSymbol)
+DAYS = Annotated[int, Meta(ge=1, le=accounts.MAX_TRADE_DAYS)]
+LIMIT = Annotated[int, Meta(ge=1, le=orders.MAX_LIMIT)]
 SYMBOL = Parameter("symbol", "A symbol, such as `AAPL`, `ES@CME` or `EUR.USD`.", example="AAPL")
 CLASS = Parameter("class", "The class of the instrument, if several have the symbol.", AssetClass, example="stock")
 
@@ -125,7 +131,7 @@ PLAIN_ROUTES: tuple[Route, ...] = (
     ),
     _read(
         *("/accounts/{id}/trades", accounts.list_trades, TradeList, "The trades of one account, the latest first."),
-        Parameter("days", "How many days, today included; IBKR has seven.", int, example="1"),
+        Parameter("days", "How many days, today included; IBKR has seven.", DAYS, example="1"),
         errors=(AccountNotFound, BadRequest),
     ),
     _read(
@@ -136,7 +142,7 @@ PLAIN_ROUTES: tuple[Route, ...] = (
     _read("/positions", accounts.list_positions, PositionList, "What all accounts hold."),
     _read(
         *("/instruments", instruments.search_instruments, InstrumentSearch, "What a symbol stands for."),
-        *(SYMBOL, CLASS),
+        *(replace(SYMBOL, is_required=True), CLASS),
         errors=SYMBOL_ERRORS,
     ),
     _read(
@@ -165,7 +171,7 @@ PLAIN_ROUTES: tuple[Route, ...] = (
         response=OrderList,
         parameters=(
             Parameter("state", "Only the orders in this state.", OrderState, example="unknown"),
-            Parameter("limit", "How many at most, up to 1000; 100 if left out.", int, example="50"),
+            Parameter("limit", "How many at most, up to 1000; 100 if left out.", LIMIT, example="50"),
         ),
     ),
     keyed_route(
