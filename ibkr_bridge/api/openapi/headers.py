@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ibkr_bridge.api.route import Route
+from ibkr_bridge.errors import UpstreamError
 from ibkr_bridge.ibkr.endpoint import Effect
 
 SECONDS = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"}
@@ -18,7 +19,7 @@ def _is_plain(route: Route) -> bool:
 
 
 def _asks_ibkr(route: Route) -> bool:
-    return _is_plain(route) and route.path != "/session"  # it shows what the keeper knows
+    return UpstreamError in route.errors
 
 
 def _reads_ibkr(route: Route) -> bool:
