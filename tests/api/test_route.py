@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ibkr_bridge.api.route import Auth, keyed_route, open_route, stream_route
+from ibkr_bridge.api.route import Auth, document_route, keyed_route, probe_route, stream_route
 from ibkr_bridge.errors import BadRequest, Busy, ShuttingDown
 from ibkr_bridge.ibkr.endpoint import Effect
 
@@ -14,11 +14,19 @@ async def handler(_: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-def test_an_open_route_answers_head_and_has_one_spelling() -> None:
+def test_a_probe_answers_head_and_has_one_spelling() -> None:
     """Monitors use HEAD, and no other spelling is open."""
-    route = open_route("/x", handler, "A sentence.")
+    route = probe_route("/x", handler, "A sentence.")
 
     assert (route.methods, route.spellings, route.auth) == (("GET", "HEAD"), ("/x",), Auth.OPEN)
+    assert (route.media_type, route.may_be_503) == ("text/plain", True)
+
+
+def test_a_document_takes_a_token_in_its_query() -> None:
+    """A browser opens its address."""
+    route = document_route("/x", handler, "text/html", "A sentence.")
+
+    assert (route.token_in_query, route.media_type, route.auth) == (True, "text/html", Auth.KEY_OR_TOKEN)
 
 
 def test_a_keyed_route_may_end_with_a_slash() -> None:
