@@ -20,7 +20,7 @@ from typing import Any
 
 import aiohttp
 
-from ibkr_bridge.api.openapi.examples import EXAMPLES_FILE
+from ibkr_bridge.api.openapi.examples import EXAMPLES_FILE, body_of
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.clock import FastClock
@@ -172,9 +172,11 @@ def shorten(answer: Any) -> Any:
 
 
 async def _record_all() -> dict[str, Any]:
+    bodies = {body_of(sample.operation_id): sample.body for sample in SAMPLES if sample.is_example and sample.body}
     with tempfile.TemporaryDirectory() as folder:
         async with open_bridge(Path(folder) / "state") as harness:
-            return mask({sample.operation_id: shorten(answer) async for sample, answer in record(harness)})
+            answers = {sample.operation_id: shorten(answer) async for sample, answer in record(harness)}
+    return mask({**answers, **bodies})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ibkr_bridge.api.openapi.examples import body_of
 from ibkr_bridge.api.openapi.headers import request_headers
 from ibkr_bridge.api.openapi.names import operation_id, tag
 from ibkr_bridge.api.openapi.responses import JSON_TYPE, responses_of
@@ -44,7 +45,7 @@ def operation(route: Route, components: Components, examples: Mapping[str, Any])
         "summary": route.summary,
         "security": _security(route),
         "parameters": [*parameters, *request_headers(route)],
-        **_request_body(route, components),
+        **_request_body(route, components, examples),
         "responses": responses_of(route, components, examples),
         "x-effect": route.effect.value,
         "x-endless": route.endless,
@@ -75,11 +76,12 @@ def _query_parameter(parameter: Parameter, components: Components) -> dict[str, 
     }
 
 
-def _request_body(route: Route, components: Components) -> dict[str, Any]:
+def _request_body(route: Route, components: Components, examples: Mapping[str, Any]) -> dict[str, Any]:
     if route.request is None:
         return {}
-    content = {JSON_TYPE: {"schema": components.request_schema(route.request)}}
-    return {"requestBody": {"required": not route.may_lack_body, "content": content}}
+    example = examples.get(body_of(operation_id(route)))
+    media = {"schema": components.request_schema(route.request), **({"example": example} if example else {})}
+    return {"requestBody": {"required": not route.may_lack_body, "content": {JSON_TYPE: media}}}
 
 
 def _security(route: Route) -> list[dict[str, list[str]]]:

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ibkr_bridge.api.openapi.document import build_document
-from ibkr_bridge.api.openapi.examples import load_examples
+from ibkr_bridge.api.openapi.examples import body_of, load_examples
 from ibkr_bridge.api.openapi.names import operation_id
 from ibkr_bridge.api.route import Route
 from ibkr_bridge.api.routes import ROUTES
@@ -30,7 +30,16 @@ def answer_schema(route: Route) -> dict[str, Any]:
 
 def test_every_answer_has_an_example() -> None:
     """And no example belongs to an operation that is gone."""
-    assert set(EXAMPLES) == {operation_id(route) for route in ANSWERED}
+    answers = {operation_id(route) for route in ANSWERED}
+    bodies = {body_of(operation_id(route)) for route in ROUTES if route.request is not None}
+
+    assert set(EXAMPLES) == answers | bodies
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.request is not None], ids=name_of)
+def test_the_example_of_a_body_has_its_shape(route: Route) -> None:
+    """A reader who sends it must not get an error."""
+    msgspec.convert(EXAMPLES[body_of(operation_id(route))], type=route.request)
 
 
 @pytest.mark.parametrize("route", ANSWERED, ids=name_of)
