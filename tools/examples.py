@@ -83,6 +83,7 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("changeOrder", "/orders/{id}", "PATCH", {"limit_price": "151.00"}, {"X-Bridge-Confirm": "o163"}),
     Sample("listOrders", "/orders"),
     Sample("getOrder", "/orders/{id}"),
+    Sample("streamEvents", "/events?topics=session,quotes&symbols=AAPL"),
     Sample("streamQuotes", "/stream/quotes?conids=265598&fields=31,84,86"),
     Sample("streamOrders", "/stream/orders"),
     Sample("streamTrades", "/stream/trades"),
@@ -127,7 +128,7 @@ async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
     order_id = ""
     for sample in SAMPLES:
         target = sample.target.replace("{id}", order_id)
-        if "/stream/" in target:
+        if target.startswith(("/stream/", "/events")):
             yield sample, await _read_stream(harness, target)
             continue
         reply = await harness.request(sample.method, target, body=sample.body, headers=dict(sample.headers))

@@ -1,6 +1,6 @@
 // The calls of the bridge as functions. `createBridge()` runs on the app's server, where the key is.
 import { BridgeError } from "./errors.js";
-import { readEvents, type BridgeEvent, type EventOptions, type StreamName } from "./events.js";
+import { readEvents, type BridgeEvent, type EventOptions } from "./events.js";
 import { routeHandlers, type RouteHandlers } from "./routes.js";
 import type { BridgeOptions } from "./settings.js";
 import { Transport, type Call, type CallOptions } from "./transport.js";
@@ -52,8 +52,8 @@ export interface Bridge {
   change(id: string, change: OrderChange, options?: OrderOptions): Promise<Order>;
   answer(id: string, confirm: boolean, options?: OrderOptions & { questionId?: string }): Promise<Order>;
   cancel(id: string, options?: OrderOptions): Promise<Order>;
-  /** The events of a stream. It connects again by itself until the signal ends it. */
-  events(name: StreamName, options?: EventOptions): AsyncGenerator<BridgeEvent>;
+  /** Session, accounts, positions, orders, trades and quotes as they change, until the signal ends the stream. */
+  events(options?: EventOptions): AsyncGenerator<BridgeEvent>;
   /** A token for a page. */
   token(options?: CallOptions & { scope?: Scope; seconds?: number }): Promise<IssuedToken>;
   /** Route handlers for Next.js and other servers with the same form. */
@@ -71,7 +71,7 @@ export function createBridge(options: BridgeOptions = {}): Bridge {
 const at = (...segments: (string | number)[]): string => segments.map((each) => `/${encodeURIComponent(each)}`).join("");
 
 function eventsOf(transport: Transport): Bridge["events"] {
-  return (name, options) => readEvents(transport, name, options);
+  return (options) => readEvents(transport, options);
 }
 
 function reads(transport: Transport) {

@@ -1,33 +1,48 @@
-// Streams of the bridge as an async iterator. It connects again by itself, after the last event that it had, and says
-// when what is shown is old and when it is current again.
+// The events of the bridge as an async iterator. It connects again by itself, after the last event that it had, and
+// says when what is shown is old and when it is current again.
 import { BridgeError } from "./errors.js";
-import { errorOf, sleep, type Query, type Transport } from "./transport.js";
+import { errorOf, sleep, type Transport } from "./transport.js";
+import type { Account, Order, PositionList, Quote, Session, Trade } from "./types.js";
 
-export type StreamName = "quotes" | "orders" | "trades" | "pnl" | "session";
-/** One row of a stream, as IBKR names its members: docs/streaming.md. */
-export type StreamRow = Readonly<Record<string, unknown>>;
+/** What each topic sends. */
+export interface Topics {
+  session: Session;
+  account: Account;
+  positions: PositionList;
+  orders: Order;
+  trades: Trade;
+  quotes: Quote;
+}
+
+export type Topic = keyof Topics;
+type Data = { [Name in Topic]: { type: Name; id: string | null; data: Topics[Name] } }[Topic];
+/** A value of a topic, or what is to be known of the stream: `stale` values are old until they are `fresh` again. */
 export type BridgeEvent =
-  | { type: "data"; id: string | null; data: StreamRow }
-  | { type: "stale"; reason: string; topic: string | null }
-  | { type: "fresh"; topic: string | null }
-  | { type: "gap" }
-  | { type: "problem"; data: StreamRow };
+  | Data
+  | { type: "stale"; reason: string; topic: Topic | null }
+  | { type: "fresh"; topic: Topic | null }
+  | { type: "gap" } // events were missed that the bridge no longer has; the present state follows
+  | { type: "problem"; data: Readonly<Record<string, unknown>> };
 
 export interface EventOptions {
+  /** All but quotes if it is left out; with `instruments`, quotes as well. */
+  topics?: readonly Topic[] | undefined;
+  /** Symbols (text) and IBKR's numbers of the quotes. */
+  instruments?: readonly (string | number)[] | undefined;
   signal?: AbortSignal | undefined;
   /** The id of the last event that an earlier connection had. */
   lastEventId?: string | undefined;
-  query?: Query;
 }
 
 /** One event as it was sent. */
 interface SentEvent {
   name: string;
   id: string | null;
-  data: StreamRow;
+  data: Readonly<Record<string, unknown>>;
 }
 
 const OPEN = { type: "open" } as const; // the bridge has accepted the stream
+const ALL_TOPICS: readonly Topic[] = ["session", "account", "positions", "orders", "trades"];
 const SILENCE_S = 40; // the bridge sends a comment every 15 s
 const FIRST_DELAY_S = 1;
 const MAX_DELAY_S = 30;
@@ -48,23 +63,31 @@ function parseBlock(block: string): SentEvent | null {
   const fields = new Map(block.split("\n").map((line) => [line.split(":", 1)[0] ?? "", line.replace(/^[^:]*: ?/, "")]));
   const data = fields.get("data");
   if (data === undefined) return null;
-  return { name: fields.get("event") ?? "", id: fields.get("id") ?? null, data: JSON.parse(data) as StreamRow };
+  return { name: fields.get("event") ?? "", id: fields.get("id") ?? null, data: JSON.parse(data) as SentEvent["data"] };
 }
 
-/** The events of a stream, until the signal ends it. Throws if the bridge refuses the stream for good. */
-export async function* readEvents(transport: Transport, name: StreamName, options: EventOptions = {}): AsyncGenerator<BridgeEvent> {
+/** The query of a stream. */
+export function eventQuery({ topics, instruments = [] }: EventOptions): Record<string, readonly (string | number)[]> {
+  const quoted = instruments.length > 0 ? [...ALL_TOPICS, "quotes"] : ALL_TOPICS;
+  const symbols = instruments.filter((each) => typeof each === "string");
+  const conids = instruments.filter((each) => typeof each === "number");
+  return { topics: topics ?? quoted, symbols, conids };
+}
+
+/** The events, until the signal ends them. Throws if the bridge refuses the stream for good. */
+export async function* readEvents(transport: Transport, options: EventOptions = {}): AsyncGenerator<BridgeEvent> {
   let lastId = options.lastEventId ?? null;
   let isLost = false;
   for (let failures = 0; !options.signal?.aborted; failures++) {
     try {
-      for await (const event of readConnection(transport, name, lastId, options)) {
+      for await (const event of readConnection(transport, lastId, options)) {
         if (event.type === "open") {
           if (isLost) yield { type: "fresh", topic: null }; // if the source is lost as well, the bridge says so next
           isLost = false;
           failures = 0;
           continue;
         }
-        if (event.type === "data") lastId = event.id ?? lastId;
+        if ("id" in event) lastId = event.id ?? lastId;
         yield event;
       }
     } catch (error) {
@@ -84,12 +107,12 @@ function isTemporary(error: unknown): boolean {
 }
 
 async function* readConnection(
-  transport: Transport, name: StreamName, lastId: string | null, options: EventOptions,
+  transport: Transport, lastId: string | null, options: EventOptions,
 ): AsyncGenerator<BridgeEvent | typeof OPEN> {
   const silence = new AbortController();
   const signal = options.signal ? AbortSignal.any([silence.signal, options.signal]) : silence.signal;
   const headers = lastId === null ? {} : { "Last-Event-ID": lastId };
-  const reply = await transport.open({ method: "GET", path: `/stream/${name}`, query: options.query ?? {}, headers, signal });
+  const reply = await transport.open({ method: "GET", path: "/events", query: eventQuery(options), headers, signal });
   if (!reply.ok || reply.body === null) throw errorOf(reply, await reply.text());
   yield OPEN;
   try {
@@ -123,10 +146,11 @@ function checkEnd(reason: string): void {
   }
 }
 
-function toEvent({ name, id, data }: SentEvent): BridgeEvent {
-  const topic = typeof data["topic"] === "string" ? data["topic"] : null;
+/** An event for the app. */
+export function toEvent({ name, id, data }: SentEvent): BridgeEvent {
+  const topic = typeof data["topic"] === "string" ? (data["topic"] as Topic) : null;
   if (name === "stale") return { type: "stale", reason: String(data["reason"]), topic };
   if (name === "fresh") return { type: "fresh", topic };
   if (name === "gap") return { type: "gap" };
-  return name === "problem" ? { type: "problem", data } : { type: "data", id, data };
+  return name === "problem" ? { type: "problem", data } : ({ type: name, id, data } as unknown as Data);
 }

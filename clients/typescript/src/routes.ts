@@ -6,7 +6,6 @@
 // The key stays on the server. A page gets the bridge's answers, and of its errors only what a page may know.
 import type { Bridge } from "./bridge.js";
 import { BridgeError } from "./errors.js";
-import type { StreamName } from "./events.js";
 import { errorOf, type Transport } from "./transport.js";
 import type { AssetClass, OrderChange, OrderState, OrderTicket } from "./types.js";
 
@@ -43,8 +42,8 @@ export interface RouteHandlers {
   history(options?: ReadOptions): RouteHandler;
   orders(options?: ReadOptions): RouteHandler;
   order(options?: ReadOptions): RouteHandler;
-  /** A stream of the bridge, passed on as it arrives; it ends when the page is closed. */
-  stream(name: StreamName, options?: ReadOptions): RouteHandler;
+  /** The events of the bridge, passed on as they arrive; a page opens it with `EventSource`. */
+  events(options?: ReadOptions): RouteHandler;
   preview(options: WriteOptions): RouteHandler;
   place(options: WriteOptions): RouteHandler;
   change(options: WriteOptions): RouteHandler;
@@ -167,17 +166,23 @@ export function routeHandlers(bridge: () => Bridge, transport: Transport): Route
   const handlers = Object.fromEntries(Object.entries(WORK).map(([name, work]) => [name, handler(work)]));
   return {
     ...(handlers as Record<keyof typeof WORK, (options?: ReadOptions) => RouteHandler>),
-    stream: (name, options = {}) => (request) => respond(request, options, () => passStream(transport, name, request)),
+    events: (options = {}) => (request) => respond(request, options, () => passEvents(transport, request)),
     all: (options) => {
-      const route: RouteHandler = (request, context) => respond(request, options, () => dispatch(bridge(), request, context, options));
+      const route: RouteHandler = (request, context) => respond(request, options, async () => {
+        const path = await pathOf(context);
+        return path === "events" ? passEvents(transport, request) : dispatch(bridge(), request, path, options);
+      });
       return { GET: route, POST: route, PATCH: route, DELETE: route };
     },
   };
 }
 
-async function dispatch(bridge: Bridge, request: Request, context: RouteContext | undefined, options: ReadOptions): Promise<Response> {
+async function pathOf(context: RouteContext | undefined): Promise<string> {
   const segments = (await context?.params)?.["path"];
-  const path = typeof segments === "string" ? segments : (segments ?? []).join("/");
+  return typeof segments === "string" ? segments : (segments ?? []).join("/");
+}
+
+async function dispatch(bridge: Bridge, request: Request, path: string, options: ReadOptions): Promise<Response> {
   for (const [method, pattern, name] of PATHS) {
     const match = method === request.method ? pattern.exec(path) : null;
     if (match !== null) {
@@ -209,10 +214,10 @@ async function checkSender(request: Request, options: ReadOptions): Promise<void
   }
 }
 
-async function passStream(transport: Transport, name: StreamName, request: Request): Promise<Response> {
+async function passEvents(transport: Transport, request: Request): Promise<Response> {
   const last = request.headers.get("last-event-id");
   const reply = await transport.open({
-    ...{ method: "GET", path: `/stream/${name}${new URL(request.url).search}`, signal: request.signal },
+    ...{ method: "GET", path: `/events${new URL(request.url).search}`, signal: request.signal },
     headers: last === null ? {} : { "Last-Event-ID": last },
   });
   if (!reply.ok) throw errorOf(reply, await reply.text());

@@ -63,9 +63,14 @@ test("a wrong key is named", async () => {
   assert.match(error.message, /IBKR_BRIDGE_KEY/);
 });
 
-test("a stream brings the state of the session", async () => {
-  for await (const event of bridge.events("session")) {
-    assert.equal(event.type === "data" && event.data.state, "ready");
-    break;
+test("the events begin with the present state, and follow an order", async () => {
+  const market = { side: "buy", type: "market", symbol: "MSFT", quantity: 1, client_order_id: "followed" };
+  const seen = new Set();
+  for await (const event of bridge.events({ instruments: ["AAPL"] })) {
+    if (event.type === "session" && !seen.has("session")) await bridge.place(ACCOUNT, market);
+    if (event.type === "quotes") assert.equal(event.data.symbol, "AAPL");
+    if (event.type === "trades" && event.data.client_order_id === "followed") seen.add("the trade");
+    seen.add(event.type);
+    if (["session", "account", "positions", "orders", "quotes", "the trade"].every((name) => seen.has(name))) break;
   }
 });

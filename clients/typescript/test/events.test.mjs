@@ -9,7 +9,7 @@ import { ACCESS, errorOf, eventStream, problem, scripted } from "./scripted.mjs"
 async function eventsOf(count, ...connections) {
   const { fetch, requests } = scripted(...connections);
   const found = [];
-  for await (const event of createBridge({ ...ACCESS, fetch }).events("orders", { query: { x: 1 } })) {
+  for await (const event of createBridge({ ...ACCESS, fetch }).events({ topics: ["orders", "quotes"], instruments: ["AAPL", 8314] })) {
     found.push(event);
     if (found.length === count) break;
   }
@@ -32,29 +32,29 @@ test("events are found however the bytes are cut", () => {
 test("a stream goes on after its last event, and says when it was old", async () => {
   const { found, requests } = await eventsOf(
     4,
-    eventStream('id: 7\ndata: {"a":1}\n\n'),
-    eventStream('id: 8\ndata: {"a":2}\n\n'),
+    eventStream('event: orders\nid: 7\ndata: {"a":1}\n\n'),
+    eventStream('event: orders\nid: 8\ndata: {"a":2}\n\n'),
   );
 
   assert.deepEqual(found, [
-    { type: "data", id: "7", data: { a: 1 } },
+    { type: "orders", id: "7", data: { a: 1 } },
     { type: "stale", reason: "bridge_connection_lost", topic: null },
     { type: "fresh", topic: null },
-    { type: "data", id: "8", data: { a: 2 } },
+    { type: "orders", id: "8", data: { a: 2 } },
   ]);
   assert.deepEqual(requests.map((request) => request.headers["Last-Event-ID"]), [undefined, "7"]);
-  assert.equal(requests[0].url, `${ACCESS.url}/stream/orders?x=1`);
+  assert.equal(requests[0].url, `${ACCESS.url}/events?topics=orders,quotes&symbols=AAPL&conids=8314`);
 });
 
 test("the notices of the bridge keep their names", async () => {
   const { found } = await eventsOf(4, eventStream(
-    'event: stale\ndata: {"reason":"stream_timeout","topic":"sor"}\n\n', 'event: fresh\ndata: {"topic":"sor"}\n\n',
+    'event: stale\ndata: {"reason":"stream_timeout","topic":"orders"}\n\n', 'event: fresh\ndata: {"topic":"orders"}\n\n',
     "event: gap\ndata: {}\n\n", 'event: problem\ndata: {"code":"subscription_quarantined"}\n\n',
   ));
 
   assert.deepEqual(found, [
-    { type: "stale", reason: "stream_timeout", topic: "sor" },
-    { type: "fresh", topic: "sor" },
+    { type: "stale", reason: "stream_timeout", topic: "orders" },
+    { type: "fresh", topic: "orders" },
     { type: "gap" },
     { type: "problem", data: { code: "subscription_quarantined" } },
   ]);
@@ -66,19 +66,19 @@ test("a refusal that will not change ends the stream", async () => {
 });
 
 test("a bridge that restarts is asked again", async () => {
-  const { found } = await eventsOf(3, problem(503, "shutting_down"), eventStream('data: {"a":1}\n\n'));
+  const { found } = await eventsOf(3, problem(503, "shutting_down"), eventStream('event: session\ndata: {"a":1}\n\n'));
 
-  assert.deepEqual(found.map((event) => event.type), ["stale", "fresh", "data"]);
+  assert.deepEqual(found.map((event) => event.type), ["stale", "fresh", "session"]);
 });
 
 test("the signal ends the stream and the wait for the next connection", async () => {
   const page = new AbortController();
-  const { fetch } = scripted(eventStream('data: {"a":1}\n\n'));
+  const { fetch } = scripted(eventStream('event: session\ndata: {"a":1}\n\n'));
   const seen = [];
-  for await (const event of createBridge({ ...ACCESS, fetch }).events("pnl", { signal: page.signal })) {
+  for await (const event of createBridge({ ...ACCESS, fetch }).events({ signal: page.signal })) {
     seen.push(event.type);
     if (event.type === "stale") page.abort();
   }
 
-  assert.deepEqual(seen, ["data", "stale"]);
+  assert.deepEqual(seen, ["session", "stale"]);
 });

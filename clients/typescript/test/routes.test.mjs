@@ -81,11 +81,19 @@ test("one route serves them all", async () => {
   assert.equal(missing.status, 404);
 });
 
+test("the events are below the one route too", async () => {
+  const { bridge, requests } = bridgeWith(eventStream("event: gap\ndata: {}\n\n"));
+  const reply = await bridge.route.all({ authorize }).GET(new Request(`${APP}/events`), params({ path: ["events"] }));
+
+  assert.equal(reply.headers.get("content-type"), "text/event-stream; charset=utf-8");
+  assert.equal(requests[0].url, `${ACCESS.url}/events`);
+});
+
 test("a stream is passed on, with the place where it goes on", async () => {
   const { bridge, requests } = bridgeWith(eventStream('data: {"a":1}\n\n'));
-  const request = new Request(`${APP}/stream?conids=265598`, { headers: { "Last-Event-ID": "7" } });
-  const reply = await bridge.route.stream("quotes")(request);
+  const request = new Request(`${APP}/events?topics=orders`, { headers: { "Last-Event-ID": "7" } });
+  const reply = await bridge.route.events()(request);
 
   assert.equal(await reply.text(), 'data: {"a":1}\n\n');
-  assert.deepEqual([requests[0].url, requests[0].headers["Last-Event-ID"]], [`${ACCESS.url}/stream/quotes?conids=265598`, "7"]);
+  assert.deepEqual([requests[0].url, requests[0].headers["Last-Event-ID"]], [`${ACCESS.url}/events?topics=orders`, "7"]);
 });

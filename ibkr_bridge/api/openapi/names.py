@@ -20,6 +20,7 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "POST /gateway/pause": "pauseTrading",
     "POST /gateway/resume": "resumeTrading",
     "POST /gateway/logout": "logOut",
+    "GET /events": "streamEvents",
     "GET /stream/quotes": "streamQuotes",
     "GET /stream/orders": "streamOrders",
     "GET /stream/trades": "streamTrades",

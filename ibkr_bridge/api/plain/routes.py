@@ -190,6 +190,7 @@ PLAIN_ROUTES: tuple[Route, ...] = (
         errors=(InstrumentNotFound, AmbiguousSymbol, BadRequest, MarketDataLimit, ShuttingDown, *UPSTREAM_ERRORS),
         endless=True,
         token_in_query=True,
+        media_type="text/event-stream",
         summary="One stream for a page: session, accounts, positions, orders, trades and quotes as they change.",
     ),
     _order_call(
