@@ -8,7 +8,7 @@ SCHEMATHESIS := .venv-schemathesis/.for-requests
 MUTATION := .venv-mutation/.for-mutating
 MUTATION_MINUTES ?= 30
 
-.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders mutation clean
+.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders bench-plain mutation clean
 
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-losses  lose the brokerage session a thousand times; a minute (ARGS=--quick: a hundred times)"
 	@echo "make bench-slow-disk  measure health and streams while a write of the journal takes two seconds; half a minute"
 	@echo "make bench-many-orders  measure memory and start of a day with 200,000 orders; a minute"
+	@echo "make bench-plain  measure the plain API beside the calls it is made of; half a minute"
 	@echo "make mutation  plant faults in the code of the money path and count those that its tests notice (MUTATION_MINUTES=$(MUTATION_MINUTES))"
 	@echo "make test-gateway CPGW_DIR=...   compare the simulated Gateway with a real one; docs/gateway.md"
 	@echo "make setup   make the environment in .venv"
@@ -114,6 +115,9 @@ bench-losses: $(RUN)
 
 bench-slow-disk: $(RUN)
 	@$(BIN)/python -m bench.slow_disk
+
+bench-plain: $(RUN)
+	@$(BIN)/python -m bench.plain $(ARGS)
 
 bench-many-orders: $(RUN)
 	@$(BIN)/python -m bench.many_orders

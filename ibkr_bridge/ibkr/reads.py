@@ -75,9 +75,9 @@ def order_status(order_id: str) -> IbkrRead:
     return IbkrRead(("iserver", "account", "order", "status", order_id), subject=Subject.ORDER)
 
 
-def stocks(symbol: str) -> IbkrRead:
-    """The stocks with a symbol."""
-    return IbkrRead(("trsrv", "stocks"), (("symbols", symbol),), Subject.INSTRUMENT)
+def stocks(symbols: str) -> IbkrRead:
+    """The stocks with a symbol, or with one of several between commas."""
+    return IbkrRead(("trsrv", "stocks"), (("symbols", symbols),), Subject.INSTRUMENT)
 
 
 def futures(symbol: str) -> IbkrRead:

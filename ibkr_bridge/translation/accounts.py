@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from ibkr_bridge.models.accounts import (
     Account,
@@ -20,6 +21,7 @@ from ibkr_bridge.translation.classes import asset_class_of, right_of, side_of
 from ibkr_bridge.translation.numbers import (
     Row,
     object_of,
+    parse_body,
     rows_of,
     to_conid,
     to_date,
@@ -134,6 +136,13 @@ def _pnl_row(pnl: object, account: str) -> Row:
     """The row of an account: IBKR names it `DU1234567.Core`."""
     rows = object_of(object_of(pnl).get("upnl"))
     return next((object_of(row) for name, row in rows.items() if name.partition(".")[0] == account), {})
+
+
+@lru_cache(maxsize=32)  # the same answer of the cache is translated for each page that polls
+def positions_in(body: bytes, account: str) -> tuple[Position, ...] | None:
+    """The positions in an answer of IBKR's; None if it is not a list."""
+    rows = parse_body(body)
+    return tuple(read_positions(rows, account)) if isinstance(rows, list) else None
 
 
 def read_positions(body: object, account: str) -> list[Position]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from ibkr_bridge.models.instruments import Instrument
 from ibkr_bridge.models.quotes import Bar, History, Quote, QuoteKind
-from ibkr_bridge.translation.numbers import Row, object_of, rows_of, to_conid, to_decimal, to_text, to_time
+from ibkr_bridge.translation.numbers import Row, object_of, parse_body, rows_of, to_conid, to_decimal, to_text, to_time
 
 LAST, AVAILABILITY, SYMBOL, UPDATED = "31", "6509", "55", "_updated"
 FIELDS: Mapping[str, str] = {
@@ -39,29 +41,56 @@ CLOSE_MARK = "C"  # before the last price: it is the close of the previous day
 FRESH_KINDS = frozenset({QuoteKind.LIVE})
 
 
-def read_quote(row: Row, instruments: Mapping[int, Instrument], now: datetime) -> Quote | None:
-    """A row of a quote snapshot as a quote; None if it has no contract.
+@dataclass(frozen=True)
+class QuoteRow:
+    """One row of a quote snapshot, translated; only the instrument is missing."""
 
-    Args:
-        row: IBKR's row; every field may be missing.
-        instruments: what is known of contracts, by number.
-        now: the time of the answer, for a row without a time.
-    """
+    conid: int
+    symbol: str | None
+    kind: QuoteKind
+    updated: datetime | None
+    figures: Mapping[str, Decimal | None]
+
+
+@lru_cache(maxsize=32)  # the same answer of the cache is translated for each page that polls
+def quote_rows_in(body: bytes) -> tuple[QuoteRow, ...] | None:
+    """The rows in an answer of IBKR's; None if it is not a list."""
+    rows = parse_body(body)
+    return tuple(row for each in rows_of(rows) if (row := read_row(each))) if isinstance(rows, list) else None
+
+
+def read_row(row: Row) -> QuoteRow | None:
+    """A row of a quote snapshot; every field may be missing, and None if it has no contract."""
     conid = to_conid(row.get("conid"))
     if conid is None:
         return None
-    instrument = instruments.get(conid)
     figures = {name: to_decimal(row.get(field)) for name, field in FIELDS.items()}
-    kind = _kind_of(row, figures)
+    return QuoteRow(conid, to_text(row.get(SYMBOL)), _kind_of(row, figures), to_time(row.get(UPDATED)), figures)
+
+
+def quote_of(row: QuoteRow, instruments: Mapping[int, Instrument], now: datetime) -> Quote:
+    """A quote, with what is known of its instrument.
+
+    Args:
+        instruments: what is known of contracts, by number.
+        now: the time of the answer, for a row without a time.
+    """
+    instrument = instruments.get(row.conid)
     return Quote(
-        as_of=to_time(row.get(UPDATED)) or now,
-        stale=kind not in FRESH_KINDS,
-        conid=conid,
-        symbol=instrument.symbol if instrument else to_text(row.get(SYMBOL)),
-        kind=kind,
+        as_of=row.updated or now,
+        stale=row.kind not in FRESH_KINDS,
+        conid=row.conid,
+        symbol=instrument.symbol if instrument else row.symbol,
+        kind=row.kind,
         currency=instrument.currency if instrument else None,
-        **figures,
+        **row.figures,
     )
+
+
+def read_quote(row: Row, instruments: Mapping[int, Instrument], now: datetime) -> Quote | None:
+    """A row of IBKR's stream as a quote; None if it has no contract."""
+    translated = read_row(row)
+    return quote_of(translated, instruments, now) if translated is not None else None
 
 
 def _kind_of(row: Row, figures: Mapping[str, Decimal | None]) -> QuoteKind:

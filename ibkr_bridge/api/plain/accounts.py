@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from aiohttp import web
 
 from ibkr_bridge.api.plain.answers import answer, integer_parameter, text_parameter
@@ -13,10 +15,10 @@ from ibkr_bridge.profiles.status import account_kind
 from ibkr_bridge.server.app_keys import profile_of
 from ibkr_bridge.translation.accounts import (
     AccountFigures,
+    positions_in,
     read_account,
     read_account_entries,
     read_balance,
-    read_positions,
     read_trades,
 )
 
@@ -125,5 +127,7 @@ async def _fetch_figures(reader: PlainReader, entry: AccountEntry, *, is_complet
 async def fetch_positions(reader: PlainReader, entries: list[AccountEntry]) -> PositionList:
     """The positions of some accounts."""
     fetched = [(entry, await reader.fetch(reads.positions(entry.id))) for entry in entries]
-    positions = [position for entry, each in fetched for position in read_positions(each.value, entry.id)]
+    positions = [
+        position for entry, each in fetched for position in each.translate(partial(positions_in, account=entry.id))
+    ]
     return PositionList(as_of=min(each.as_of for _, each in fetched), stale=False, positions=positions)

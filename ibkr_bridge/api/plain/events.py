@@ -23,9 +23,9 @@ from ibkr_bridge.api.plain.event_encoding import (
     encoding_of,
     sse_model,
 )
-from ibkr_bridge.api.plain.instruments import describe_if_possible, parse_conid, resolve_symbol, symbol_query
 from ibkr_bridge.api.plain.journal import order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader
+from ibkr_bridge.api.plain.symbol_resolution import describe_if_possible, parse_conid, resolve_symbol, symbol_query
 from ibkr_bridge.api.stream_sse import run_stream
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import Effect

@@ -17,9 +17,9 @@ from aiohttp import web
 from ibkr_bridge.api.order_submission import submit_order
 from ibkr_bridge.api.plain.accounts import find_account
 from ibkr_bridge.api.plain.answers import answer, read_struct
-from ibkr_bridge.api.plain.instruments import SYMBOL_HINT, fetch_instruments, resolve_symbol, the_first
 from ibkr_bridge.api.plain.journal import describe, fetch_row, find_record, is_number
 from ibkr_bridge.api.plain.plain_reader import PlainReader, to_fetched
+from ibkr_bridge.api.plain.symbol_resolution import SYMBOL_HINT, fetch_instruments, resolve_symbol, the_first
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call

@@ -6,8 +6,11 @@ here, so that a handler sees good answers only. The age of what it fetched goes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -24,6 +27,7 @@ from ibkr_bridge.server.request_parsing import build_context, check_still_valid
 from ibkr_bridge.translation.numbers import parse_body
 from ibkr_bridge.translation.refusals import refusal_of
 
+Translated = TypeVar("Translated")
 MAX_BODY_BYTES = 32 * 1024 * 1024  # bytes of one answer of IBKR's; thousands of positions
 
 
@@ -31,8 +35,28 @@ MAX_BODY_BYTES = 32 * 1024 * 1024  # bytes of one answer of IBKR's; thousands of
 class Fetched:
     """What IBKR answered, and when."""
 
-    value: object
+    body: bytes = field(repr=False)
     as_of: datetime
+
+    @cached_property
+    def value(self) -> object:
+        """The parsed body.
+
+        Raises:
+            UpstreamError: it is not JSON.
+        """
+        return self.translate(parse_body)
+
+    def translate(self, read: Callable[[bytes], Translated | None]) -> Translated:
+        """What a function of `translation` makes of the body.
+
+        Raises:
+            UpstreamError: it makes nothing of it.
+        """
+        translated = read(self.body)
+        if translated is None:
+            raise UpstreamError("IBKR's answer cannot be read", retry_after=5.0)
+        return translated
 
 
 class PlainReader:
@@ -40,10 +64,10 @@ class PlainReader:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
-        self._profile = profile_of(request)
+        self.profile = profile_of(request)
 
     def __repr__(self) -> str:
-        return f"<PlainReader of {self._profile.name}>"
+        return f"<PlainReader of {self.profile.name}>"
 
     @property
     def now(self) -> datetime:
@@ -59,7 +83,7 @@ class PlainReader:
         """
         context = self._context(read)
         try:
-            response = await self._profile.execute(context)
+            response = await self.profile.execute(context)
         except CallerGone as exc:
             raise ConnectionResetError("the caller disconnected") from exc
         return await to_fetched(self._request, context, response, read.subject)
@@ -67,7 +91,7 @@ class PlainReader:
     def _context(self, read: IbkrRead) -> CallContext:
         call = Call("GET", read.target, request_headers(()))
         endpoint = endpoint_of(call.method, call.target)
-        return build_context(self._request, call, endpoint, read.segments, max_wait_s=self._profile.settings.max_wait_s)
+        return build_context(self._request, call, endpoint, read.segments, max_wait_s=self.profile.settings.max_wait_s)
 
 
 async def to_fetched(request: web.Request, context: CallContext, response: Response, subject: Subject) -> Fetched:
@@ -87,10 +111,9 @@ async def to_fetched(request: web.Request, context: CallContext, response: Respo
     refusal = refusal_of(complete.status, complete.body, subject, request.app[REDACTOR].redact)
     if refusal is not None:
         raise refusal
-    value = parse_body(complete.body)
-    if value is None or complete.body_stream is not None:
-        raise UpstreamError("IBKR's answer cannot be read", retry_after=5.0)
-    return Fetched(value, request.app[CLOCK].utc() - timedelta(seconds=context.age_s or 0.0))
+    if complete.body_stream is not None:
+        raise UpstreamError("IBKR's answer is too long", retry_after=5.0)
+    return Fetched(complete.body, request.app[CLOCK].utc() - timedelta(seconds=context.age_s or 0.0))
 
 
 def _note(request_context: RequestContext, context: CallContext) -> None:

@@ -9,8 +9,14 @@ import msgspec
 from aiohttp import web
 
 from ibkr_bridge.api.plain.answers import answer, boolean_parameter, list_parameter, text_parameter
-from ibkr_bridge.api.plain.instruments import describe_if_possible, parse_conid, resolve_symbol, symbol_query
 from ibkr_bridge.api.plain.plain_reader import Fetched, PlainReader
+from ibkr_bridge.api.plain.symbol_resolution import (
+    describe_if_possible,
+    look_up_stocks,
+    parse_conid,
+    resolve_symbol,
+    symbol_query,
+)
 from ibkr_bridge.errors import (
     AmbiguousSymbol,
     BadRequest,
@@ -22,8 +28,7 @@ from ibkr_bridge.ibkr import reads
 from ibkr_bridge.models.instruments import Instrument
 from ibkr_bridge.models.quotes import Quote, QuoteKind, QuoteList, QuoteProblem
 from ibkr_bridge.translation.classes import WORD_BY_CLASS
-from ibkr_bridge.translation.numbers import rows_of
-from ibkr_bridge.translation.quotes import REQUESTED_FIELDS, read_history, read_quote, read_time_zone
+from ibkr_bridge.translation.quotes import REQUESTED_FIELDS, quote_of, quote_rows_in, read_history, read_time_zone
 
 MAX_QUOTES = 100  # instruments in one snapshot of IBKR's
 PERIOD = re.compile(r"[1-9][0-9]{0,3}(?:min|h|d|w|m|y)")
@@ -41,6 +46,7 @@ async def list_quotes(request: web.Request) -> web.Response:
     queries = {text: symbol_query(text, field="symbols") for text in symbols}
     wanted = {text: parse_conid(text, "conids") for text in numbers}
     reader = PlainReader(request)
+    await look_up_stocks(reader, queries.values())
     problems: list[QuoteProblem] = []
     for text, query in queries.items():
         try:
@@ -72,8 +78,8 @@ async def fetch_quotes(reader: PlainReader, conids: Iterable[int]) -> dict[int, 
     numbers = list(dict.fromkeys(conids))
     instruments = await describe_if_possible(reader, numbers)
     fetched = await reader.fetch(reads.quote_snapshot(numbers, REQUESTED_FIELDS))
-    found = (read_quote(row, instruments, fetched.as_of) for row in rows_of(fetched.value))
-    return {quote.conid: quote for quote in found if quote is not None}
+    rows = fetched.translate(quote_rows_in)
+    return {row.conid: quote_of(row, instruments, fetched.as_of) for row in rows}
 
 
 async def get_history(request: web.Request) -> web.Response:
