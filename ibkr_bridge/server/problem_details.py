@@ -28,6 +28,7 @@ def problem_response(request: web.Request, error: BridgeError) -> web.Response:
     """An error as `application/problem+json` (RFC 9457)."""
     request_context = request[REQUEST_CONTEXT]
     request_context.code = error.code
+    request_context.source, request_context.age_s = "bridge", None  # also if the bridge fetched something before
     advice = advice_on(error)
     problem = Problem(
         type=f"urn:ibkr-bridge:problem:{error.code}",

@@ -138,3 +138,12 @@ def test_quotes_and_letters_outside_ascii_do_not_break_the_body(request_: web.Re
     response = problem_response(request_, Internal('“Straße” said "no"\n'))
 
     assert body_of(response)["detail"] == '“Straße” said "no"\n'
+
+
+def test_an_error_is_the_bridges_own_answer(request_: web.Request) -> None:
+    """A client tells by `X-Bridge-Source` whose error it is; IBKR has answered only the reads before it."""
+    request_[REQUEST_CONTEXT].source, request_[REQUEST_CONTEXT].age_s = "gateway", 3.0
+
+    problem_response(request_, Busy("full"))
+
+    assert (request_[REQUEST_CONTEXT].source, request_[REQUEST_CONTEXT].age_s) == ("bridge", None)
