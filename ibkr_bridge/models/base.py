@@ -17,8 +17,12 @@ Symbol = Annotated[
 ]
 
 
-class Model(Struct, frozen=True, forbid_unknown_fields=True):
-    """A shape of the plain API."""
+class Model(Struct, frozen=True):
+    """A shape of the plain API. A reader ignores members that it does not know: a newer bridge may add some."""
+
+
+class RequestModel(Model, frozen=True, forbid_unknown_fields=True):
+    """A shape that callers send. A member that the bridge does not know is refused: it may be misspelt."""
 
 
 class Aging(Model, frozen=True):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ibkr_bridge.models.base import AccountId, AssetClass, Conid, Currency, Model, Side, Symbol, UtcTime
+from ibkr_bridge.models.base import AccountId, AssetClass, Conid, Currency, Model, RequestModel, Side, Symbol, UtcTime
 
 Price = Annotated[Decimal, Meta(description="A price in the currency of the instrument.", examples=["190.25"])]
 ClientOrderId = Annotated[
@@ -52,21 +52,21 @@ class TrailUnit(Enum):
     PERCENT = "percent"
 
 
-class Trail(Model, frozen=True):
+class Trail(RequestModel, frozen=True):
     """The distance at which a trailing stop follows the price."""
 
     amount: Decimal
     unit: TrailUnit = TrailUnit.AMOUNT
 
 
-class Bracket(Model, frozen=True):
+class Bracket(RequestModel, frozen=True):
     """Orders that close the position once the order has filled; when one fills, IBKR cancels the other."""
 
     take_profit: Price | None = None
     stop_loss: Price | None = None
 
 
-class OrderTicket(Model, frozen=True):
+class OrderTicket(RequestModel, frozen=True):
     """One order to place. Either `symbol` or `conid`, either `quantity` or `cash_amount`."""
 
     side: Side
@@ -84,7 +84,7 @@ class OrderTicket(Model, frozen=True):
     client_order_id: ClientOrderId | None = None
 
 
-class OrderChange(Model, frozen=True):
+class OrderChange(RequestModel, frozen=True):
     """What to change of a working order. What is left out stays as it is."""
 
     quantity: Decimal | None = None
@@ -95,7 +95,7 @@ class OrderChange(Model, frozen=True):
     outside_hours: bool | None = None
 
 
-class QuestionAnswer(Model, frozen=True):
+class QuestionAnswer(RequestModel, frozen=True):
     """The answer to IBKR's question about an order."""
 
     confirm: Annotated[bool, Meta(description="Whether to place the order nevertheless.")]

@@ -74,3 +74,19 @@ def test_a_misspelt_member_is_refused() -> None:
     """An order without the limit that its sender meant to set must not be placed."""
     with pytest.raises(msgspec.ValidationError, match="limit_prise"):
         msgspec.json.decode(b'{"limit_prise":"190.10"}', type=OrderChange)
+
+
+def test_a_member_that_a_newer_bridge_adds_is_ignored() -> None:
+    """An older client must not fail because its bridge knows more."""
+    sent = b'{"currency":"USD","cash":null,"settled_cash":null,"exchange_rate":null,"interest":"1"}'
+
+    assert msgspec.json.decode(sent, type=CashBalance).currency == "USD"
+
+
+@pytest.mark.parametrize("name", sorted(REQUESTS))
+def test_only_requests_refuse_unknown_members(name: str) -> None:
+    """What a caller sends must be understood completely."""
+    strict = {shape.__name__ for shape in SHAPES if shape.__struct_config__.forbid_unknown_fields}
+
+    assert strict - {"RequestModel"} == REQUESTS
+    assert name in strict
