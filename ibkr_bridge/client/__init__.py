@@ -1,6 +1,7 @@
 """A synchronous Python client of the bridge, built on requests (docs/client.md). The command line uses it too.
 
-Import everything from here; the modules below are not part of the interface.
+Import everything from here; the modules below are not part of the interface. The shapes of the answers are in
+`ibkr_bridge.models`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,23 @@ from ibkr_bridge.client.errors import (
 )
 from ibkr_bridge.client.reply import Reply
 from ibkr_bridge.config.settings import SettingsError
+from ibkr_bridge.models.base import AssetClass, Side
+from ibkr_bridge.models.orders import (
+    Bracket,
+    OrderChange,
+    OrderState,
+    OrderStatus,
+    OrderTicket,
+    OrderType,
+    TimeInForce,
+    Trail,
+    TrailUnit,
+)
 
 __all__ = [
     "AccessDenied",
+    "AssetClass",
+    "Bracket",
     "BridgeClient",
     "BridgeConnectionLost",
     "BridgeRefused",
@@ -44,9 +59,18 @@ __all__ = [
     "NoResponse",
     "NotJson",
     "NotThisBridge",
+    "OrderChange",
+    "OrderState",
+    "OrderStatus",
+    "OrderTicket",
+    "OrderType",
     "OrderUnknown",
     "Refused",
     "Reply",
     "SettingsError",
+    "Side",
     "TemporarilyUnavailable",
+    "TimeInForce",
+    "Trail",
+    "TrailUnit",
 ]

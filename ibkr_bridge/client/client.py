@@ -17,6 +17,7 @@ from ibkr_bridge.client.errors import (
     NotThisBridge,
     TemporarilyUnavailable,
 )
+from ibkr_bridge.client.plain_methods import PlainMethods
 from ibkr_bridge.client.reply import Reply
 from ibkr_bridge.client.request import Params, build_call, check_seconds
 from ibkr_bridge.client.transport import Transport
@@ -29,7 +30,7 @@ MARGIN_S = 5.0  # by which the client waits longer, so that the bridge can say w
 DEFAULT_REPEATS = 2  # a failure that lasts for three attempts is not a short one
 
 
-class BridgeClient:
+class BridgeClient(PlainMethods):
     """A client of one bridge. Threads may share it.
 
     Args:
@@ -109,7 +110,7 @@ class BridgeClient:
         return self._get_object("/gateway/status")
 
     def orders(self, state: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """The orders of the bridge's journal: those of the last day and all open ones, the latest first."""
+        """The rows of `list_orders`, as plain dictionaries."""
         reply = self.request("GET", "/orders", params={"state": state, "limit": limit})
         rows = _as_object(reply).get("orders")
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -130,22 +131,25 @@ class BridgeClient:
         params: Params | None = None,
         wait: float | None = None,
         request_id: str | None = None,
+        idempotency_key: str | None = None,
     ) -> Reply:
         """Send one call and return the response as it came.
 
         Args:
-            method: GET, HEAD, POST, PUT or DELETE.
+            method: GET, HEAD, POST, PUT, PATCH or DELETE.
             path: a path of IBKR, with or without `/v1/api`, or of the bridge; it may have a query.
             body: bytes are sent unchanged, anything else as JSON; None means no body.
             params: added to the query. Lists are written with commas, as IBKR wants them; None is left out.
             wait: seconds for which the bridge may wait for the session or a slot, 60 at most (`X-Bridge-Wait`).
             request_id: the id of the call in the bridge's log; by default a new one.
+            idempotency_key: makes an order call safe to send again: the same call with the same key gets the first
+                response for 24 hours.
 
         Raises:
             ClientError: no good response came. The class says why; `retryable` says whether a repeat makes sense.
             ValueError: no request can be built from the arguments.
         """
-        call = build_call(method, path, body, params, wait, request_id)
+        call = build_call(method, path, body, params, wait, request_id, idempotency_key)
         deadline = self._clock() + self._timeout + call.wait_s
         repeats = self._repeats if call.is_repeatable else 0
         while True:

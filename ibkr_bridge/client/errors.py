@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ibkr_bridge import errors
+from ibkr_bridge.models.session import Action
 
 
 class ClientError(Exception):
@@ -30,7 +31,10 @@ class ClientError(Exception):
     Args:
         detail: what happened, one sentence.
         code: the code of the bridge's error; by default that of the class.
-        hint: what to do about it.
+        hint: what to do about it, for a developer or an operator.
+        field: the member or parameter of the request that is wrong; None if no one is.
+        user_message: a sentence that an app may show to its user; by default that of the class.
+        action: what the user can do; None if the bridge did not say.
         request_id: the id of the call in the bridge's log.
         retry_after: seconds after which a repeat makes sense; None if nobody named them.
         retryable: whether the same call, sent again later, may succeed and does no harm.
@@ -39,6 +43,7 @@ class ClientError(Exception):
 
     code: str = "client_error"
     hint: str = ""
+    user_message: str = "Something went wrong. Try again later."
     is_harmless: ClassVar[bool] = False
 
     def __init__(
@@ -47,6 +52,9 @@ class ClientError(Exception):
         *,
         code: str | None = None,
         hint: str | None = None,
+        field: str | None = None,
+        user_message: str | None = None,
+        action: Action | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
@@ -58,6 +66,9 @@ class ClientError(Exception):
         self.detail = detail
         self.code = code or self.code
         self.hint = self.hint if hint is None else hint
+        self.field = field
+        self.user_message = user_message or self.user_message
+        self.action = action
         self.request_id = request_id
         self.retry_after = retry_after
         self.retryable = self.is_harmless if retryable is None else retryable
@@ -66,6 +77,8 @@ class ClientError(Exception):
         self.headers: Mapping[str, str] = headers or {}
         self.body = body
         """The body of the response; empty if none came."""
+        self.idempotency_key: str | None = None
+        """The key with which `place` sent the order: the same ticket with the same key is safe to send again."""
 
     def __str__(self) -> str:
         request = f" (request {self.request_id})" if self.request_id else ""
@@ -74,6 +87,8 @@ class ClientError(Exception):
 
 class NoResponse(ClientError):
     """No complete response of this bridge came. If a change had been sent, `OrderUnknown` is raised instead."""
+
+    user_message = "The trading connection does not answer. Try again in a moment."
 
 
 class BridgeUnreachable(NoResponse):
@@ -140,6 +155,7 @@ class OrderUnknown(GatewayError):
     """The requested change may have happened. Never send it again: look for it first."""
 
     code, hint = errors.OrderUnknown.code, errors.OrderUnknown.hint
+    user_message = "It is not known whether this was carried out. Do not send it again."
 
 
 class Internal(BridgeRefused):
@@ -150,6 +166,7 @@ class IbkrError(ClientError):
     """IBKR's own response, unchanged, with an error status; `status` and `body` are IBKR's."""
 
     code = "ibkr_error"
+    user_message = "Interactive Brokers did not accept this."
 
 
 class NotJson(IbkrError):

@@ -17,15 +17,19 @@ from urllib.parse import urlencode
 from ibkr_bridge.ibkr.catalogue import MALFORMED_ESCAPE, NOT_VISIBLE_ASCII, endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 OWN_READ_ROUTES = (
     *("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}"),
     *("/session", "/accounts", "/accounts/{id}", "/accounts/{id}/positions", "/accounts/{id}/trades", "/positions"),
     *("/account/balance", "/instruments", "/instruments/{conid}", "/quotes", "/history"),
     *("/openapi.json", "/docs", "/client.ts"),
 )
+OWN_READ_PATTERN = re.compile("|".join(re.sub(r"\{\w+\}", "[^/]+", route) for route in OWN_READ_ROUTES))
+PREVIEW_PATTERN = re.compile(r"/accounts/[^/]+/orders/preview")
+"""A POST that changes nothing. It is not repeated either: a preview ends an open question."""
 PATH_PATTERN = re.compile(r"/(?!/)[^#]*", re.DOTALL)
 MAX_TARGET_BYTES = 4000  # of path and query; the bridge has the same limit: server/request_target.py
+IDEMPOTENCY_KEY_PATTERN = re.compile(r"[!#-~]{1,255}")
 REQUEST_ID_PATTERN = re.compile(r"[!-~]{1,64}")
 """What a header can carry. The bridge accepts some of these ids and replaces the others."""
 MAX_WAIT_S = 60.0  # the bridge waits no longer, whatever X-Bridge-Wait says
@@ -50,7 +54,13 @@ class BridgeCall:
 
 
 def build_call(
-    method: str, path: str, body: object, params: Params | None, wait: float | None, request_id: str | None
+    method: str,
+    path: str,
+    body: object,
+    params: Params | None,
+    wait: float | None,
+    request_id: str | None,
+    idempotency_key: str | None = None,
 ) -> BridgeCall:
     """Build a call from the arguments of `BridgeClient.request`.
 
@@ -62,6 +72,8 @@ def build_call(
         raise ValueError(f"the method must be one of {', '.join(METHODS)}")
     if not REQUEST_ID_PATTERN.fullmatch(request_id):
         raise ValueError("a request id must have 1 to 64 visible ASCII characters")
+    if idempotency_key is not None and not IDEMPOTENCY_KEY_PATTERN.fullmatch(idempotency_key):
+        raise ValueError("an idempotency key must have 1 to 255 visible ASCII characters, without quotes")
     target = _build_target(path, params or {})
     max_wait_s = None if wait is None else min(check_seconds(wait, "wait"), MAX_WAIT_S)
     headers = {
@@ -69,6 +81,7 @@ def build_call(
         "User-Agent": "ibkr-bridge-client",
         "X-Request-ID": request_id,
         **({} if max_wait_s is None else {"X-Bridge-Wait": f"{max_wait_s:.3f}"}),
+        **({} if idempotency_key is None else {"Idempotency-Key": idempotency_key}),
         **({} if body is None else {"Content-Type": "application/json"}),
     }
     data = body if isinstance(body, bytes | None) else json.dumps(body, allow_nan=False).encode()
@@ -80,10 +93,10 @@ def build_call(
 def _effect_of(method: str, path: str) -> tuple[bool, bool]:
     """Whether a call may change something, and whether it may be repeated."""
     own_route = path.partition("?")[0].removesuffix("/")
-    if own_route.startswith("/orders/") and own_route.count("/") == 2:
-        own_route = "/orders/{id}"  # as `OWN_READ_ROUTES` writes it
-    if method in ("GET", "HEAD") and own_route in OWN_READ_ROUTES:
+    if method in ("GET", "HEAD") and OWN_READ_PATTERN.fullmatch(own_route):
         return False, True
+    if method == "POST" and PREVIEW_PATTERN.fullmatch(own_route):
+        return False, False
     endpoint = endpoint_of("GET" if method == "HEAD" else method, path)
     return endpoint.effect is not Effect.READ, endpoint.is_repeatable
 

@@ -7,6 +7,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import msgspec
+
 from ibkr_bridge import errors
 from ibkr_bridge.client.errors import (
     AccessDenied,
@@ -23,6 +25,7 @@ from ibkr_bridge.client.errors import (
     TemporarilyUnavailable,
 )
 from ibkr_bridge.client.reply import Reply
+from ibkr_bridge.models.session import Action
 from ibkr_bridge.redaction import Redactor
 
 BRIDGE_MARK_HEADER = "X-Bridge-Mode"  # in every response of the bridge; many other programs use port 8000
@@ -65,6 +68,9 @@ def _bridge_error(reply: Reply, retry_after: float | None) -> ClientError:
         str(members.get("detail", "")),
         code=code,
         hint=str(members.get("hint", "")),
+        field=_text(members.get("field")),
+        user_message=_text(members.get("user_message")),
+        action=_action(members.get("action")),
         request_id=reply.request_id or str(members.get("request_id", "")) or None,
         retry_after=retry_after,
         retryable=members.get("retryable") is True,
@@ -72,6 +78,18 @@ def _bridge_error(reply: Reply, retry_after: float | None) -> ClientError:
         headers=reply.headers,
         body=reply.body,
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _action(value: object) -> Action | None:
+    """What the user can do; None if it is missing, or of a kind that a newer bridge has."""
+    try:
+        return msgspec.convert(value, Action)
+    except msgspec.ValidationError:
+        return None
 
 
 def _plain_text_error(reply: Reply, retry_after: float | None) -> ClientError:

@@ -47,7 +47,7 @@ async def test_every_example_prints_what_the_page_prints(harness: Harness, sim: 
     output: list[str] = []
     results = await asyncio.to_thread(doctest.DocTestRunner(optionflags=0).run, example, out=output.append)
 
-    assert (results.failed, "".join(output)) == (0, "")
+    assert results.failed == 0, "".join(output)
     assert results.attempted > 15
 
 
@@ -59,7 +59,8 @@ async def test_the_example_of_the_readme_works() -> None:
 
     await asyncio.to_thread(exec, lines, names)
 
-    assert names["accounts"][0]["id"] == "DU1234567"
+    assert names["accounts"][0].id == "DU1234567"
+    assert [quote.symbol for quote in names["quotes"]] == ["AAPL", "ES"]
 
 
 def test_the_page_has_every_class_and_code() -> None:
