@@ -45,10 +45,18 @@ async function refusal(path, options) {
 }
 
 test("accounts are read and an order is placed, as the page shows", async () => {
-  const { accounts, placed } = await use(ACCOUNT, TICKET);
+  const { accounts, placed } = await use(ACCOUNT, { symbol: "AAPL", side: "buy", type: "market", quantity: "1" });
 
-  assert.equal(accounts[0].accountId, ACCOUNT);
-  assert.match(placed[0].order_id, /^\d+$/);
+  assert.equal(accounts[0].id, ACCOUNT);
+  assert.equal(placed.state, "placed");
+});
+
+test("an error has what a page and its form need", async () => {
+  const ticket = { symbol: "AAPL", side: "buy", type: "limit", quantity: "1" };
+  const error = await refusal(`/accounts/${ACCOUNT}/orders`, { method: "POST", body: ticket });
+
+  assert.equal(error.field, "limit_price");
+  assert.match(error.userMessage, /not valid/);
 });
 
 // Return the data of the first `count` events of a stream.
