@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from ibkr_bridge.models.base import Model, UtcTime
+from ibkr_bridge.models.base import Model, RequestModel, UtcTime
 
 
 class Health(Model, frozen=True):
@@ -52,7 +52,7 @@ class Scope(Enum):
     TRADE = "trade"  # everything that the full key may do
 
 
-class TokenOptions(Model, frozen=True):
+class TokenOptions(RequestModel, frozen=True):
     """What a token is requested for. An empty body requests the defaults."""
 
     scope: Scope = Scope.READ
