@@ -8,9 +8,9 @@ export interface BridgeOptions {
   key?: string;
   /** Instead of the global `fetch`. */
   fetch?: typeof fetch;
-  /** Seconds for the answer to a read. The bridge needs 20 at most, except for a body that comes very slowly. */
+  /** Seconds for the answer to a read; 85 if left out, which is longer than the bridge itself waits. */
   readSeconds?: number;
-  /** Seconds for the answer to an order. */
+  /** Seconds for the answer to an order; 185 if left out. */
   orderSeconds?: number;
 }
 

@@ -19,8 +19,10 @@ export interface Call extends CallOptions {
   headers?: Readonly<Record<string, string>>;
 }
 
-const READ_S = 25; // 5 for a slot, 15 for the head of IBKR's response, and some
-const ORDER_S = 95; // a body that comes very slowly takes 80, and the outcome of an order is worth the wait
+// The bridge waits 5 s for a slot and 15 s for the head of IBKR's response. A read of the plain API may be four calls.
+const READ_S = 85;
+// Five reads before the order, and 80 s for an answer that comes very slowly: its outcome is worth the wait.
+const ORDER_S = 185;
 const MAX_REPEAT_DELAY_S = 5; // a page does not wait longer
 
 export class Transport {
