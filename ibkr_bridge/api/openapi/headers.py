@@ -19,7 +19,8 @@ def _is_plain(route: Route) -> bool:
 
 
 def _asks_ibkr(route: Route) -> bool:
-    return UpstreamError in route.errors
+    is_remembered = route.path.startswith("/instruments")  # most answers need no call, and then nothing waits
+    return UpstreamError in route.errors and not is_remembered
 
 
 def _reads_ibkr(route: Route) -> bool:
@@ -71,7 +72,7 @@ REQUEST_HEADERS = (
     RequestHeader(
         "X-Bridge-Confirm",
         "Ids of IBKR's questions that are answered with yes at once, between commas.",
-        {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9-]{0,31}(,[A-Za-z0-9][A-Za-z0-9-]{0,31}){0,63}$"},
+        {"type": "string", "pattern": "^([A-Za-z0-9][A-Za-z0-9-]{0,31}(,[A-Za-z0-9][A-Za-z0-9-]{0,31}){0,63})?$"},
         _sends_order,
     ),
     RequestHeader(

@@ -24,8 +24,13 @@ LEFT_OUT = (
 )
 
 
-async def run_schemathesis(harness: Harness, *options: str) -> tuple[int, str]:
-    """Test a running bridge by its own document; return the exit status and the report."""
+async def run_schemathesis(harness: Harness, folder: Path, *options: str) -> tuple[int, str]:
+    """Test a running bridge by its own document; return the exit status and the report.
+
+    Args:
+        folder: where it keeps what it notes.
+        options: of its command.
+    """
     process = await asyncio.create_subprocess_exec(
         *(
             str(PYTHON),
@@ -39,6 +44,7 @@ async def run_schemathesis(harness: Harness, *options: str) -> tuple[int, str]:
         *("--header", f"X-Bridge-Key: {KEY}", "--max-examples", str(MAX_EXAMPLES), "--seed", "1"),
         *("--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--generation-database", "none"),
         *options,
+        cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -47,9 +53,9 @@ async def run_schemathesis(harness: Harness, *options: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-async def test_the_bridge_does_what_the_document_says(harness: Harness) -> None:
+async def test_the_bridge_does_what_the_document_says(harness: Harness, tmp_path: Path) -> None:
     """Each failure is shown with the request that led to it."""
     assert PYTHON.exists(), "make .venv-schemathesis/.for-requests"
-    status, report = await run_schemathesis(harness, *LEFT_OUT)
+    status, report = await run_schemathesis(harness, tmp_path, *LEFT_OUT)
 
     assert status == 0, report
