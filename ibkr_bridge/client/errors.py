@@ -78,7 +78,7 @@ class ClientError(Exception):
         self.body = body
         """The body of the response; empty if none came."""
         self.idempotency_key: str | None = None
-        """The key with which `place` sent the order: the same ticket with the same key is safe to send again."""
+        """The key of an order call of the plain API: the same call with the same key is safe to send again."""
 
     def __str__(self) -> str:
         request = f" (request {self.request_id})" if self.request_id else ""

@@ -134,13 +134,7 @@ class PlainMethods(ABC):
             OrderUnknown: the order may exist.
             ClientError: IBKR or the bridge refused it.
         """
-        key = idempotency_key or str(uuid.uuid4())
-        try:
-            path = f"/accounts/{_segment(account)}/orders"
-            return self._change("POST", path, Order, ticket, idempotency_key=key)
-        except ClientError as exc:
-            exc.idempotency_key = key
-            raise
+        return self._change("POST", f"/accounts/{_segment(account)}/orders", ticket, idempotency_key)
 
     def preview(self, account: str, ticket: OrderTicket) -> Preview:
         """What an order would cost, and what it would do to the account. Nothing is placed."""
@@ -155,33 +149,40 @@ class PlainMethods(ABC):
         """The orders of the last day and those that are open, the latest first; also those made elsewhere."""
         return self._read("/orders", OrderList, {"state": state.value if state else None, "limit": limit})
 
-    def change(self, order_id: str, change: OrderChange) -> Order:
+    def change(self, order_id: str, change: OrderChange, idempotency_key: str | None = None) -> Order:
         """Change a working order. If IBKR asks something first, the result is the change, to be answered."""
-        return self._change("PATCH", f"/orders/{_segment(order_id)}", Order, change)
+        return self._change("PATCH", f"/orders/{_segment(order_id)}", change, idempotency_key)
 
-    def answer(self, order_id: str, confirm: bool, question_id: str | None = None) -> Order:
+    def answer(
+        self, order_id: str, confirm: bool, question_id: str | None = None, idempotency_key: str | None = None
+    ) -> Order:
         """Answer IBKR's question about an order. After a no, the order is not placed.
 
         Args:
             order_id: the order that has the question.
             confirm: whether to go on nevertheless.
             question_id: the question that a person has read, so that no later one is answered by mistake.
+            idempotency_key: as for `place`.
         """
         sent = QuestionAnswer(confirm, question_id)
-        return self._change("POST", f"/orders/{_segment(order_id)}/answer", Order, sent)
+        return self._change("POST", f"/orders/{_segment(order_id)}/answer", sent, idempotency_key)
 
-    def cancel(self, order_id: str) -> Order:
+    def cancel(self, order_id: str, idempotency_key: str | None = None) -> Order:
         """Cancel an order. An open question about it is answered with no."""
-        return self._change("DELETE", f"/orders/{_segment(order_id)}", Order)
+        return self._change("DELETE", f"/orders/{_segment(order_id)}", None, idempotency_key)
 
     def _read(self, path: str, shape: type[Shape], params: Params | None = None) -> Shape:
         return decode(self.request("GET", path, params=params), shape)
 
-    def _change(
-        self, method: str, path: str, shape: type[Shape], sent: Model | None = None, idempotency_key: str | None = None
-    ) -> Shape:
+    def _change(self, method: str, path: str, sent: Model | None, idempotency_key: str | None) -> Order:
+        """Send an order call with a key; an error has the key too."""
+        key = idempotency_key or str(uuid.uuid4())
         body = _body_of(sent) if sent is not None else None
-        return decode(self.request(method, path, body, idempotency_key=idempotency_key), shape, is_change=True)
+        try:
+            return decode(self.request(method, path, body, idempotency_key=key), Order, is_change=True)
+        except ClientError as exc:
+            exc.idempotency_key = key
+            raise
 
 
 def decode(reply: Reply, shape: type[Shape], *, is_change: bool = False) -> Shape:

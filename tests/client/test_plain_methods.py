@@ -168,16 +168,36 @@ async def test_an_order_that_ibkr_rejects_is_an_error(harness: Harness) -> None:
     assert error.idempotency_key
 
 
-def test_a_lost_answer_leaves_the_key_for_another_try() -> None:
-    """The outcome is unknown; with the key the same ticket is safe to send."""
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.place(ACCOUNT, MARKET),
+        lambda client: client.change("1", OrderChange(quantity=Decimal(2))),
+        lambda client: client.answer("1", True),
+        lambda client: client.cancel("1"),
+    ],
+)
+def test_a_lost_answer_leaves_the_key_for_another_try(use: Callable[[BridgeClient], Any]) -> None:
+    """The outcome is unknown; with the key the same call is safe to send."""
     with scripted_server(b"") as server, client_of(server.url) as client:
         with pytest.raises(OrderUnknown) as caught:
-            client.place(ACCOUNT, MARKET)
+            use(client)
 
         (head,) = server.requests
     assert f"Idempotency-Key: {caught.value.idempotency_key}\r\n".encode() in head
-    assert json.loads(head.partition(b"\r\n\r\n")[2])["quantity"] == "2"
-    assert b"null" not in head
+
+
+def test_only_what_is_set_is_sent() -> None:
+    """An older bridge refuses members that it does not know; money is text."""
+    with scripted_server(b"") as server, client_of(server.url) as client:
+        with pytest.raises(OrderUnknown):
+            client.place(ACCOUNT, MARKET)
+
+        (head,) = server.requests
+    assert json.loads(head.partition(b"\r\n\r\n")[2]) == {
+        **{"side": "buy", "type": "market", "symbol": "MSFT", "quantity": "2"},
+        **{"time_in_force": "day", "outside_hours": False},
+    }
 
 
 def test_a_lost_preview_is_no_lost_order() -> None:
