@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ibkr_bridge.models.quotes import QuoteKind
-from ibkr_bridge.translation.quotes import read_history, read_quote, read_time_zone
+from ibkr_bridge.translation.quotes import FIELDS, quote_rows_in, read_history, read_quote, read_time_zone
 from tests.translation import shown
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -103,3 +105,20 @@ def test_the_time_zone_is_that_of_the_exchange() -> None:
     assert read_time_zone(rows, "NYSE") == "America/New_York"
     assert read_time_zone(rows, "LSE") == "Europe/Berlin"
     assert (read_time_zone([], "NYSE"), read_time_zone({"error": 1}, None)) == (None, None)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*FIELDS.values(), "conid", "55", "6509", "_updated"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()),
+    )
+)
+def test_any_row_can_be_read(row: dict[str, Any]) -> None:
+    """One row that cannot be read must not stop a stream for all its pages."""
+    read_quote(row, {}, NOW)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"null"])
+def test_an_answer_that_is_no_list_is_unknown(body: bytes) -> None:
+    """It is an error of IBKR's, not an empty list."""
+    assert quote_rows_in(body) is None
