@@ -249,10 +249,25 @@ def _check_change(change: OrderChange, form: TypeForm, kind: OrderType) -> None:
 
 
 def _changed_prices(row: Mapping[str, Any], change: OrderChange, form: TypeForm) -> dict[str, object]:
+    """The prices of a changed order. What is neither changed nor shown must not be guessed or left out.
+
+    Raises:
+        ValidationFailed: the row does not show a price that the order has.
+    """
     limit, stop = to_decimal(row.get("price")), to_decimal(row.get("auxPrice"))
     if form.stop_member == "price":
         limit, stop = None, stop if stop is not None else limit
-    members = _price_members(form, change.limit_price or limit, change.stop_price or stop, change.trail)
-    if form.has_trail and change.trail is None:
-        members |= {"trailingAmt": stop, "trailingType": str(row.get("trailingType") or "amt")}
-    return members
+    limit = change.limit_price if change.limit_price is not None else limit  # a combination may cost zero
+    stop = change.stop_price if change.stop_price is not None else stop
+    missing = {
+        "limit_price": form.limit_member is not None and limit is None and not form.is_limit_optional,
+        "stop_price": form.stop_member is not None and stop is None,
+        "trail": form.has_trail
+        and change.trail is None,  # IBKR's row shows the stop, which moves, and not the distance
+    }
+    for field, is_missing in missing.items():
+        if is_missing:
+            raise ValidationFailed(
+                f"IBKR does not show the {field} of this order", field=field, hint=f"send {field} with the change"
+            )
+    return _price_members(form, limit, stop, change.trail)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ibkr_bridge.errors import ValidationFailed
-from ibkr_bridge.models.orders import OrderChange, OrderTicket, OrderType
+from ibkr_bridge.models.orders import OrderChange, OrderTicket, OrderType, Trail
 from ibkr_bridge.translation.tickets import FORMS, changed_ticket, check_ticket, encode_body, placement_body
 
 
@@ -143,6 +143,36 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
         "price": 150.25,
         "outsideRTH": True,
     }
+
+
+def test_a_price_may_be_changed_to_zero() -> None:
+    """A combination may cost nothing; the old limit would be another order than the one that was meant."""
+    assert changed_ticket(ROW, OrderChange(limit_price=Decimal(0)))["price"] == 0
+
+
+@pytest.mark.parametrize(
+    ("shown", "field"),
+    [
+        ({"orderType": "TRAIL", "auxPrice": "180"}, "trail"),
+        ({"orderType": "TRAILLMT", "price": "179.5", "auxPrice": "180"}, "trail"),
+        ({"orderType": "LMT", "price": ""}, "limit_price"),
+        ({"orderType": "STOP_LIMIT", "price": "1", "auxPrice": ""}, "stop_price"),
+    ],
+)
+def test_a_price_that_is_not_shown_must_be_sent(shown: dict[str, Any], field: str) -> None:
+    """A stop taken for the distance of a trailing order would change what the caller did not name."""
+    with pytest.raises(ValidationFailed) as caught:
+        changed_ticket({**ROW, **shown}, OrderChange(quantity=Decimal(5)))
+
+    assert caught.value.field == field
+
+
+def test_a_trailing_order_is_changed_with_its_distance() -> None:
+    """The stop that IBKR shows stays."""
+    row = {**ROW, "orderType": "TRAILLMT", "price": "179.5", "auxPrice": "180"}
+    changed = changed_ticket(row, OrderChange(quantity=Decimal(5), trail=Trail(Decimal(2))))
+
+    assert (changed["trailingAmt"], changed["auxPrice"], changed["price"]) == (2, 180, Decimal("179.5"))
 
 
 def test_the_stop_of_a_plain_stop_is_its_price() -> None:
