@@ -12,7 +12,7 @@ MUTATION_MINUTES ?= 30
 
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
-	@echo "make test    run the tests, five at a time in random order; three minutes at most"
+	@echo "make test    run the tests, four at a time in random order; three minutes at most"
 	@echo "make test-slow  run the longest stories, and each property with more examples"
 	@echo "make test-system  run the tests that need root or Node: a Debian that boots with the bridge, containers, Node clients"
 	@echo "make check   run ruff and mypy --strict"
@@ -49,7 +49,7 @@ demo: $(RUN)
 	@$(BIN)/python bridge.py demo $(ARGS)
 
 # A test mostly waits, so several share a core. Their order is random.
-PARALLEL := -n 5 --dist worksteal
+PARALLEL := -n 4 --dist worksteal
 
 # The tests start hundreds of processes, and where Python may not keep bytecode each compiles every module again.
 test test-slow test-system test-gateway: export PYTHONDONTWRITEBYTECODE =

@@ -16,7 +16,8 @@ from tests.harness import KEY, settings_for
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with an empty `.env`, and nothing of this machine's settings."""
+    """A directory with an empty `.env`, and nothing of this machine's settings or of a demo that runs on it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     for name in ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".env").touch(mode=0o600)
