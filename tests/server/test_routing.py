@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.errors import NotBridged
-from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import OwnRoutes, resolve, resolve_upstream
@@ -118,3 +118,16 @@ def test_a_path_outside_the_prefixes_has_no_endpoint(context: RequestContext, tm
     assert (context.route, context.endpoint) == ("?", None)
     with pytest.raises(NotBridged):
         resolve_upstream(read_target("/nowhere/at/all"), settings)
+
+
+def test_a_cancel_of_our_own_is_known_as_one(context: RequestContext, tmp_path: Path) -> None:
+    """It is tried even while too many requests are handled; a read of the same path is not."""
+    routes = OwnRoutes(
+        {"/orders/{id}": {"GET": Effect.READ, "DELETE": Effect.TRADE}}, frozenset({("DELETE", "/orders/{id}")})
+    )
+    operations = []
+    for method in ("DELETE", "GET"):
+        resolve(context, method, read_target("/orders/5"), routes, settings_for("https://127.0.0.1:1", tmp_path))
+        operations.append(context.endpoint and context.endpoint.operation)
+
+    assert operations == [OrderOperation.CANCEL, None]

@@ -104,7 +104,8 @@ async def _read_placement(request: web.Request) -> Placement:
         instrument = None
     else:
         instrument = the_first(found, "conid" if ticket.conid else "symbol")
-    symbol = instrument.symbol if instrument is not None else None
+    # The body depends on the request alone: sent again with its Idempotency-Key, it must be the same.
+    symbol = _symbol_of(ticket).symbol if ticket.symbol is not None else None
     body = placement_body(ticket, conid, symbol, _parent_name(request))
     return Placement(account.id, body, instrument)
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ibkr_bridge.api.plain import symbol_resolution
 from ibkr_bridge.models.orders import Order, OrderDetails, Preview
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import OpenHarness
@@ -314,3 +315,15 @@ async def test_a_lost_answer_is_an_unknown_order(harness: Harness, sim: Simulato
     assert (reply.status, reply.code) == (502, "order_unknown")
     assert reply.json["action"]["kind"] == "wait"
     assert reply.headers["X-Bridge-Order"]
+
+
+async def test_the_same_key_finds_its_order_while_ibkr_describes_nothing(harness: Harness, sim: Simulator) -> None:
+    """What was sent first depends on the request alone."""
+    first = await place(harness, MARKET, {"Idempotency-Key": "key-1"})
+    sim.faults.add("status", path="/trsrv/secdef", status=503)
+    symbol_resolution._DIRECTORIES.clear()  # as after a restart
+
+    second = await place(harness, MARKET, {"Idempotency-Key": "key-1"})
+
+    assert (second.status, second.json["id"]) == (200, first.json["id"])
+    assert len(placements(sim)) == 1
