@@ -196,8 +196,8 @@ class Order(Model, frozen=True):
     filled: Decimal | None
     remaining: Decimal | None
     average_price: Decimal | None
-    client_order_id: str | None
-    coid: Annotated[str | None, Meta(description="The same, by IBKR's name for it.")]
+    client_order_id: Annotated[str | None, Meta(description="The caller's name for it; null if it gave none.")]
+    coid: Annotated[str | None, Meta(description="Its cOID at IBKR: the same, or a name that the bridge made.")]
     order_id: Annotated[str | None, Meta(description="IBKR's number of the order.")]
     order_ids: Annotated[list[str], Meta(description="All of IBKR's numbers: those of a bracket are several.")]
     parent_id: Annotated[str | None, Meta(description="The order that must fill before this one works.")]
@@ -228,16 +228,17 @@ class OrderList(Model, frozen=True):
 class Preview(Model, frozen=True):
     """What an order would cost, and what it would do to the account."""
 
-    amount: Annotated[str | None, Meta(description="Value of the order without commission, as IBKR writes it.")]
-    commission: str | None
-    total: str | None
-    equity_before: str | None
-    equity_after: str | None
-    initial_margin_before: str | None
-    initial_margin_after: str | None
-    maintenance_margin_before: str | None
-    maintenance_margin_after: str | None
-    position_before: str | None
-    position_after: str | None
+    currency: Annotated[Currency | None, Meta(description="Of the amounts; the rest is in the account's currency.")]
+    amount: Annotated[Decimal | None, Meta(description="Value of the order without commission.")]
+    commission: Decimal | None
+    total: Decimal | None
+    equity_before: Decimal | None
+    equity_after: Decimal | None
+    initial_margin_before: Decimal | None
+    initial_margin_after: Decimal | None
+    maintenance_margin_before: Decimal | None
+    maintenance_margin_after: Decimal | None
+    position_before: Decimal | None
+    position_after: Decimal | None
     warnings: list[str]
     error: str | None

@@ -6,6 +6,7 @@ elsewhere, but lists them for the day only. Where both know something, the list 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -51,6 +52,7 @@ STATUS_BY_WORD: Mapping[str, OrderStatus] = {
 TIME_BY_WORD: Mapping[str, TimeInForce] = {each.value.upper(): each for each in TimeInForce} | {
     "CLOSE": TimeInForce.DAY
 }
+BRIDGE_PREFIX = "brdg-"  # of the cOIDs that the bridge makes
 MAX_TEXTS = 20  # sentences of a question that are shown
 
 
@@ -95,7 +97,7 @@ def order_of(journaled: JournaledOrder, rows: Iterable[Row]) -> Order:
         **figures,
         "status": status if has_order else None,
         "account": journaled.account or figures["account"],
-        "client_order_id": next(iter(journaled.coids), None),
+        "client_order_id": _callers_name(next(iter(journaled.coids), None)),
         "coid": next(iter(journaled.coids), None),
         "order_id": next(iter(journaled.order_ids), None),
         "order_ids": list(journaled.order_ids),
@@ -122,7 +124,7 @@ def orders_made_elsewhere(rows: Iterable[Row], journaled_names: Iterable[str]) -
     """
     ours = set(journaled_names)
     orders = (order_of_row(row) for row in rows)
-    return [each for each in orders if each is not None and not ours & {each.id, each.client_order_id}]
+    return [each for each in orders if each is not None and not ours & {each.id, each.coid}]
 
 
 def order_of_row(row: Row) -> Order | None:
@@ -139,7 +141,7 @@ def order_of_row(row: Row) -> Order | None:
         error=None,
         **{
             **_figures(row),
-            "client_order_id": to_text(row.get("order_ref")),
+            "client_order_id": _callers_name(to_text(row.get("order_ref"))),
             "coid": to_text(row.get("order_ref")),
             "order_id": number,
             "order_ids": [number],
@@ -184,6 +186,17 @@ def row_of_status(body: object) -> Row | None:
     status = object_of(body)
     row = {name: status[own] for own, name in STATUS_MEMBERS.items() if status.get(own) not in (None, "")}
     return row if "orderId" in row else None
+
+
+def row_with_journal(row: Row, ticket: Row) -> Row:
+    """The row of an order with what the journal knows of its ticket: IBKR does not show everything of each order."""
+    written = {"outsideRTH": False, **{name: value for name, value in _row_of_members(ticket).items() if value}}
+    return {**written, **row} if ticket else row
+
+
+def is_over(row: Row) -> bool:
+    """Whether the order in a row can no longer be changed."""
+    return status_of(row.get("status")) in (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE)
 
 
 def row_with_ticket(row: Row, ticket: Row) -> Row:
@@ -257,6 +270,11 @@ def _prices(row: Row, kind: OrderType | None) -> tuple[Decimal | None, Decimal |
     return price, stop
 
 
+def _callers_name(coid: str | None) -> str | None:
+    """A cOID that is not one of those that the bridge makes."""
+    return None if coid is None or coid.startswith(BRIDGE_PREFIX) else coid
+
+
 def _time(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None
@@ -290,26 +308,32 @@ def read_warnings(body: bytes) -> list[str]:
     return [text for text in texts if text is not None]
 
 
+MONEY = re.compile(r"([+-]?[\d,.]+)\s*([A-Z]{3})?")
+
+
 def read_preview(body: object) -> Preview:
-    """IBKR's answer to a preview. The figures are texts with a currency: `18.50 USD`."""
+    """IBKR's answer to a preview. The figures are texts, some with a currency: `1,502.50 USD`."""
     answer = object_of(body)
 
-    def text(part: str, member: str) -> str | None:
-        return to_text(object_of(answer.get(part)).get(member))
+    def figure(part: str, member: str) -> Decimal | None:
+        match = MONEY.fullmatch(to_text(object_of(answer.get(part)).get(member)) or "")
+        return to_decimal(match[1]) if match else None
 
+    total = MONEY.fullmatch(to_text(object_of(answer.get("amount")).get("amount")) or "")
     warning = to_text(answer.get("warn"))
     return Preview(
-        amount=text("amount", "amount"),
-        commission=text("amount", "commission"),
-        total=text("amount", "total"),
-        equity_before=text("equity", "current"),
-        equity_after=text("equity", "after"),
-        initial_margin_before=text("initial", "current"),
-        initial_margin_after=text("initial", "after"),
-        maintenance_margin_before=text("maintenance", "current"),
-        maintenance_margin_after=text("maintenance", "after"),
-        position_before=text("position", "current"),
-        position_after=text("position", "after"),
+        currency=total[2] if total else None,
+        amount=figure("amount", "amount"),
+        commission=figure("amount", "commission"),
+        total=figure("amount", "total"),
+        equity_before=figure("equity", "current"),
+        equity_after=figure("equity", "after"),
+        initial_margin_before=figure("initial", "current"),
+        initial_margin_after=figure("initial", "after"),
+        maintenance_margin_before=figure("maintenance", "current"),
+        maintenance_margin_after=figure("maintenance", "after"),
+        position_before=figure("position", "current"),
+        position_after=figure("position", "after"),
         warnings=[warning] if warning else [],
         error=to_text(answer.get("error")),
     )

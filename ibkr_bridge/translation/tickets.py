@@ -24,6 +24,7 @@ from ibkr_bridge.models.orders import (
     Trail,
     TrailUnit,
 )
+from ibkr_bridge.translation.classes import side_of
 from ibkr_bridge.translation.numbers import to_decimal
 
 MAX_PRICE, MAX_QUANTITY, MAX_PLACES = Decimal(10) ** 9, Decimal(10) ** 9, 8
@@ -221,17 +222,29 @@ def changed_ticket(row: Mapping[str, Any], change: OrderChange) -> dict[str, Any
         raise ValidationFailed("orders of this type cannot be changed here", hint="cancel it and place a new one")
     form = FORMS[kind]
     _check_change(change, form, kind)
-    members: dict[str, Any] = {
+    outside_hours = row.get("outsideRTH") if change.outside_hours is None else change.outside_hours
+    tif = TIMES[change.time_in_force] if change.time_in_force else row.get("timeInForce")
+    members = {
         "conid": int(conid),
         "orderType": form.word,
-        "side": "BUY" if str(row.get("side", "")).upper().startswith("B") else "SELL",
-        "tif": TIMES[change.time_in_force] if change.time_in_force else str(row.get("timeInForce") or "DAY"),
-        "quantity": _exact(change.quantity) or to_decimal(row.get("totalSize")),
+        "side": _shown("side", getattr(side_of(row.get("side")), "value", "").upper()),
+        "tif": _shown("time_in_force", tif),
+        "quantity": _shown("quantity", _exact(change.quantity) or to_decimal(row.get("totalSize"))),
+        "outsideRTH": _shown("outside_hours", outside_hours) if kind in OUTSIDE_HOURS_TYPES else None,
         **_changed_prices(row, change, form),
     }
-    if change.outside_hours is not None or row.get("outsideRTH") is True:
-        members["outsideRTH"] = change.outside_hours if change.outside_hours is not None else True
-    return {name: value for name, value in members.items() if value is not None}
+    return {name: value for name, value in members.items() if value is not None and value is not False}
+
+
+def _shown(field: str, value: object) -> object:
+    """A value that IBKR shows of an order or that the change names.
+
+    Raises:
+        ValidationFailed: neither does. What is left out of a change gets IBKR's default, which is not what it was.
+    """
+    if value is None or value == "":
+        raise ValidationFailed(f"IBKR does not show the {field} of this order: name it in the change", field=field)
+    return value
 
 
 def _check_change(change: OrderChange, form: TypeForm, kind: OrderType) -> None:

@@ -145,11 +145,31 @@ def test_warnings_beside_a_placed_order_are_kept() -> None:
     assert read_warnings(b"not json") == []
 
 
-def test_a_preview_has_ibkrs_texts() -> None:
-    """Its figures are texts with a currency."""
-    preview = read_preview({"amount": {"commission": "1 USD"}, "warn": "21/careful", "error": None})
+def test_the_figures_of_a_preview_are_decimals() -> None:
+    """IBKR writes them as texts, some with a currency; what it writes otherwise is unknown."""
+    preview = read_preview(
+        {
+            "amount": {"amount": "1,502.50 USD", "commission": "1 USD", "total": "1 ... 2 USD"},
+            "equity": {"current": "1,000,000"},
+            "warn": "21/careful",
+            "error": None,
+        }
+    )
 
-    assert (preview.commission, preview.warnings, preview.error, preview.total) == ("1 USD", ["21/careful"], None, None)
+    assert shown(preview.amount, preview.commission, preview.total, preview.currency) == (
+        Decimal("1502.5"),
+        1,
+        None,
+        "USD",
+    )
+    assert shown(preview.equity_before, preview.warnings, preview.error) == (1_000_000, ["21/careful"], None)
+
+
+def test_a_name_that_the_bridge_made_is_not_the_callers() -> None:
+    """The caller gave none."""
+    order = order_of(journaled(coids=("brdg-1a2b",)), [])
+
+    assert (order.client_order_id, order.coid) == (None, "brdg-1a2b")
 
 
 @given(

@@ -188,3 +188,24 @@ def test_an_order_that_is_not_understood_is_not_changed(row: dict[str, Any]) -> 
     """A part of it could get lost."""
     with pytest.raises(ValidationFailed):
         changed_ticket(row, OrderChange(quantity=Decimal(5)))
+
+
+@pytest.mark.parametrize(
+    ("missing", "field"),
+    [("side", "side"), ("timeInForce", "time_in_force"), ("totalSize", "quantity"), ("outsideRTH", "outside_hours")],
+)
+def test_what_ibkr_does_not_show_is_not_guessed(missing: str, field: str) -> None:
+    """An order good till cancelled would otherwise become one for the day."""
+    row = {name: value for name, value in ROW.items() if name != missing}
+
+    with pytest.raises(ValidationFailed) as caught:
+        changed_ticket(row, OrderChange(limit_price=Decimal(151)))
+
+    assert caught.value.field == field
+
+
+def test_a_change_may_name_what_ibkr_does_not_show() -> None:
+    """Then nothing has to be guessed."""
+    row = {name: value for name, value in ROW.items() if name != "outsideRTH"}
+
+    assert "outsideRTH" not in changed_ticket(row, OrderChange(limit_price=Decimal(151), outside_hours=False))

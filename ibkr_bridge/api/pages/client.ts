@@ -446,8 +446,9 @@ export interface components {
             filled: string | null;
             remaining: string | null;
             average_price: string | null;
+            /** @description The caller's name for it; null if it gave none. */
             client_order_id: string | null;
-            /** @description The same, by IBKR's name for it. */
+            /** @description Its cOID at IBKR: the same, or a name that the bridge made. */
             coid: string | null;
             /** @description IBKR's number of the order. */
             order_id: string | null;
@@ -508,8 +509,9 @@ export interface components {
             filled: string | null;
             remaining: string | null;
             average_price: string | null;
+            /** @description The caller's name for it; null if it gave none. */
             client_order_id: string | null;
-            /** @description The same, by IBKR's name for it. */
+            /** @description Its cOID at IBKR: the same, or a name that the bridge made. */
             coid: string | null;
             /** @description IBKR's number of the order. */
             order_id: string | null;
@@ -736,7 +738,9 @@ export interface components {
          * @description What an order would cost, and what it would do to the account.
          */
         Preview: {
-            /** @description Value of the order without commission, as IBKR writes it. */
+            /** @description Of the amounts; the rest is in the account's currency. */
+            currency: string | null;
+            /** @description Value of the order without commission. */
             amount: string | null;
             commission: string | null;
             total: string | null;

@@ -8,7 +8,7 @@ as identical reads are shared and cached.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
@@ -25,6 +25,7 @@ from ibkr_bridge.api.plain.event_encoding import (
 )
 from ibkr_bridge.api.plain.journal import order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader
+from ibkr_bridge.api.plain.quotes import fetch_quotes
 from ibkr_bridge.api.plain.symbol_resolution import describe_if_possible, parse_conid, resolve_symbol, symbol_query
 from ibkr_bridge.api.stream_sse import run_stream
 from ibkr_bridge.errors import BadRequest, BridgeError
@@ -34,6 +35,7 @@ from ibkr_bridge.server.app_keys import CLOCK, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
+from ibkr_bridge.translation.instruments import LISTED_CLASSES
 from ibkr_bridge.translation.quotes import REQUESTED_FIELDS
 
 ACCOUNT, POSITIONS = "account", "positions"
@@ -79,8 +81,17 @@ async def _resolve(request: web.Request, encoding: PlainEncoding, symbols: list[
     reader = PlainReader(request)
     conids = [await resolve_symbol(reader, symbol_query(text, field="symbols"), "symbols") for text in symbols]
     conids = list(dict.fromkeys([*conids, *(parse_conid(text, "conids") for text in numbers)]))
-    encoding.remember(await describe_if_possible(reader, conids))
+    instruments = await describe_if_possible(reader, conids)
+    encoding.remember(instruments)
+    await _prepare(reader, [each.conid for each in instruments.values() if each.asset_class not in LISTED_CLASSES])
     return conids
+
+
+async def _prepare(reader: PlainReader, derivatives: list[int]) -> None:
+    """IBKR streams a derivative only after its underlying was searched for; a quote snapshot does that."""
+    if derivatives:
+        with suppress(BridgeError):  # the stream itself shows what is missing
+            await fetch_quotes(reader, derivatives)
 
 
 class PageCompanion:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
+import msgspec
 from aiohttp import web
 
 from ibkr_bridge.api.plain.plain_reader import PlainReader
+from ibkr_bridge.api.plain.symbol_resolution import directory_of
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BridgeError, OrderNotFound
 from ibkr_bridge.ibkr import reads
@@ -57,16 +59,16 @@ class OrderView:
     def describe(self, record: OrderRecord, rows: tuple[Row, ...] = ()) -> Order:
         """An order of the journal, with what rows of IBKR's know of it."""
         answer = record.latest_response.as_response.body if record.latest_response is not None else b""
-        return order_of(
+        order = order_of(
             JournaledOrder(
                 id=record.id,
                 kind=OrderKind(record.operation.value),
                 state=OrderState((record.state or transitions.OrderState.SENDING).value),
                 account=record.account,
                 coids=record.coids,
-                order_ids=record.order_ids,
+                order_ids=record.order_ids or self._subject_of(record),
                 ibkr_status=record.ibkr_status,
-                ticket=record.tickets[0] if record.tickets else {},
+                ticket=self.ticket_of(record),
                 error=self.redact(record.error) if record.error else None,
                 created=record.created,
                 updated=record.updated,
@@ -75,6 +77,38 @@ class OrderView:
             ),
             rows,
         )
+        return self._with_instrument(order)
+
+    def _with_instrument(self, order: Order) -> Order:
+        """The order with what is known of its instrument, where neither the journal nor IBKR's row says it."""
+        instrument = directory_of(self.profile).describe([order.conid]).get(order.conid) if order.conid else None
+        if instrument is None:
+            return order
+        return msgspec.structs.replace(
+            order,
+            symbol=order.symbol or instrument.symbol,
+            asset_class=order.asset_class or instrument.asset_class,
+            currency=order.currency or instrument.currency,
+        )
+
+    def ticket_of(self, record: OrderRecord) -> Row:
+        """The ticket of an order as it is after its changes; of a change, with what it leaves as it was."""
+        number = next(iter(record.order_ids or self._subject_of(record)), None)
+        own = record.tickets[0] if record.tickets else {}
+        if number is None:
+            return own
+        recent = [*islice(self.profile.orders.repository.index.newest_first(), MAX_SEARCHED)]
+        if record.operation is OrderOperation.PLACE:
+            changes = (each for each in recent if each.tickets and self._subject_of(each) == (number,))
+            latest = next((each for each in changes if each.state is transitions.OrderState.PLACED), None)
+            return {**own, **latest.tickets[0]} if latest is not None else own
+        original = next((each for each in recent if number in each.order_ids and each.tickets), None)
+        return {**original.tickets[0], **own} if original is not None and original is not record else own
+
+    def _subject_of(self, record: OrderRecord) -> tuple[str, ...]:
+        """IBKR's number of the order that a change or a cancel is about."""
+        number = record.match_criteria.get("order")
+        return (str(number),) if number and record.operation is not OrderOperation.PLACE else ()
 
     def describe_row(self, row: Row) -> Order | None:
         """A row of IBKR's as an order, with what the journal knows of it; None if it has no number."""

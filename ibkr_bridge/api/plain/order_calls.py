@@ -17,7 +17,7 @@ from aiohttp import web
 from ibkr_bridge.api.order_submission import submit_order
 from ibkr_bridge.api.plain.accounts import find_account
 from ibkr_bridge.api.plain.answers import answer, read_struct
-from ibkr_bridge.api.plain.journal import describe, fetch_row, find_record, is_number
+from ibkr_bridge.api.plain.journal import describe, fetch_row, find_record, is_number, order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader, to_fetched
 from ibkr_bridge.api.plain.symbol_resolution import SYMBOL_HINT, fetch_instruments, resolve_symbol, the_first
 from ibkr_bridge.calls.context import CallContext, CallerGone
@@ -45,7 +45,14 @@ from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.request_parsing import build_context, idempotency_key
 from ibkr_bridge.translation.instruments import SymbolQuery, parse_symbol
 from ibkr_bridge.translation.numbers import Row
-from ibkr_bridge.translation.orders import order_of_row, read_preview, row_with_ticket
+from ibkr_bridge.translation.orders import (
+    BRIDGE_PREFIX,
+    is_over,
+    order_of_row,
+    read_preview,
+    row_with_journal,
+    row_with_ticket,
+)
 from ibkr_bridge.translation.tickets import (
     changed_ticket,
     check_ticket,
@@ -135,7 +142,7 @@ def _parent_name(request: web.Request) -> str:
     """A name for the parent of a bracket: the same one if the same request is sent again with its Idempotency-Key."""
     key = idempotency_key(request)
     text = hashlib.sha256(key.encode()).hexdigest() if key else secrets.token_hex(NAME_CHARACTERS)
-    return f"b-{text[:NAME_CHARACTERS]}"
+    return f"{BRIDGE_PREFIX}b-{text[:NAME_CHARACTERS]}"
 
 
 async def change_order(request: web.Request) -> web.Response:
@@ -145,6 +152,9 @@ async def change_order(request: web.Request) -> web.Response:
     row = await fetch_row(PlainReader(request), number)
     if row is None:
         raise OrderNotFound("IBKR has no such order, or does not say what it is now")
+    if is_over(row):
+        raise OrderNotWorking("the order is over: it was filled, cancelled or rejected")
+    row = row_with_journal(row, order_view(request).ticket_of(record) if record is not None else {})
     ticket = changed_ticket(row, change)
     await _submit(request, reads.modification(_account_of(record, row), number), encode_body(ticket))
     made = request[REQUEST_CONTEXT].order_record

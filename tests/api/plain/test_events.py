@@ -152,3 +152,11 @@ async def test_the_session_of_a_read_only_key_cannot_trade(open_harness: OpenHar
         events: list[StreamEvent] = [await full.receive("session"), await reading.receive("session")]
 
     assert [event.data["can_trade"] for event in events] == [True, False]
+
+
+async def test_a_future_is_streamed_too(harness: Harness) -> None:
+    """IBKR wants a search for its underlying first."""
+    async with open_sse(harness, "/events?topics=quotes&symbols=ES@CME") as reader:
+        quote = msgspec.convert((await reader.receive("quotes")).data, Quote, strict=False)
+
+    assert (quote.symbol, quote.kind.value) == ("ES", "live")

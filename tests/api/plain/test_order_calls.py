@@ -128,6 +128,7 @@ async def test_a_question_about_a_change_is_answered_like_any_other(harness: Har
     answered = await harness.post(f"/orders/{change['id']}/answer", {"confirm": True})
 
     assert (change["kind"], change["state"], change["id"] != order["id"]) == ("modify", "question", True)
+    assert (change["order_id"], change["symbol"], change["asset_class"]) == (order["order_id"], "AAPL", "stock")
     assert (answered.status, answered.json["state"]) == (200, "placed")
     assert (await harness.get(f"/orders/{order['id']}")).json["limit_price"] == "151.5"
 
@@ -327,3 +328,27 @@ async def test_the_same_key_finds_its_order_while_ibkr_describes_nothing(harness
 
     assert (second.status, second.json["id"]) == (200, first.json["id"])
     assert len(placements(sim)) == 1
+
+
+async def test_the_answer_to_a_cancel_shows_the_order_as_it_was_changed(harness: Harness) -> None:
+    """Not as it was placed."""
+    order = await place_working(harness)
+    confirm = {"X-Bridge-Confirm": "o163"}
+    await harness.request("PATCH", f"/orders/{order['id']}", body={"quantity": "5"}, headers=confirm)
+
+    cancelled = (await harness.request("DELETE", f"/orders/{order['id']}")).json
+
+    assert (cancelled["quantity"], cancelled["limit_price"], cancelled["currency"]) == ("5", "150.25", "USD")
+
+
+async def test_an_order_that_is_over_is_not_changed(harness: Harness, sim: Simulator) -> None:
+    """Nothing is sent."""
+    order = (await place(harness, MARKET)).json
+    while (await harness.get(f"/orders/{order['id']}")).json["status"] != "filled":
+        pass
+    before = len(sim.calls())
+
+    reply = await harness.request("PATCH", f"/orders/{order['id']}", body={"quantity": "5"})
+
+    assert (reply.status, reply.code) == (409, "order_not_working")
+    assert not [call for call in sim.calls()[before:] if call.method == "POST"]
