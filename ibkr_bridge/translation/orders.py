@@ -127,8 +127,8 @@ def orders_made_elsewhere(rows: Iterable[Row], journaled_names: Iterable[str]) -
     return [each for each in orders if each is not None and not ours & {each.id, each.coid}]
 
 
-def order_of_row(row: Row) -> Order | None:
-    """An order that only IBKR's list knows; None if the row has no number."""
+def order_of_row(row: Row, origin: OrderOrigin = OrderOrigin.ELSEWHERE) -> Order | None:
+    """An order as IBKR's list alone shows it; None if the row has no number."""
     number = order_id_of(row)
     if number is None:
         return None
@@ -136,7 +136,7 @@ def order_of_row(row: Row) -> Order | None:
         id=number,
         kind=OrderKind.PLACE,
         state=OrderState.PLACED,
-        origin=OrderOrigin.ELSEWHERE,
+        origin=origin,
         question=None,
         error=None,
         **{

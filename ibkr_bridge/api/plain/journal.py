@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,10 +14,10 @@ from aiohttp import web
 from ibkr_bridge.api.plain.plain_reader import PlainReader
 from ibkr_bridge.api.plain.symbol_resolution import directory_of
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.errors import BridgeError, OrderNotFound
+from ibkr_bridge.errors import BridgeError, OrderNotFound, UpstreamError
 from ibkr_bridge.ibkr import reads
 from ibkr_bridge.ibkr.endpoint import OrderOperation
-from ibkr_bridge.models.orders import OpenQuestion, Order, OrderKind, OrderState
+from ibkr_bridge.models.orders import OpenQuestion, Order, OrderKind, OrderOrigin, OrderState
 from ibkr_bridge.orders.journal import transitions
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.profiles.profile import Profile
@@ -113,10 +113,16 @@ class OrderView:
     def describe_row(self, row: Row) -> Order | None:
         """A row of IBKR's as an order, with what the journal knows of it; None if it has no number."""
         number = order_id_of(row)
-        recent = islice(self.profile.orders.repository.index.newest_first(), MAX_SEARCHED)
+        if number is None:
+            return None
+        recent = [*islice(self.profile.orders.repository.index.newest_first(), MAX_SEARCHED)]
+        record = placement_of(number, recent)
+        if record is not None and number not in record.order_ids[:1]:
+            return order_of_row(row, OrderOrigin.BRIDGE)
         coid = row.get("order_ref")  # IBKR's stream may be faster than its answer, which brings the number
-        placed = (each for each in recent if each.operation is OrderOperation.PLACE)
-        record = next((each for each in placed if number in each.order_ids or coid in each.coids), None)
+        if record is None and coid:
+            placed = (each for each in recent if each.operation is OrderOperation.PLACE and not each.order_ids)
+            record = next((each for each in placed if coid in each.coids), None)
         return order_of_row(row) if record is None else self.describe(record, (row,))
 
     def _question_of(self, record: OrderRecord, answer: bytes) -> OpenQuestion | None:
@@ -133,16 +139,29 @@ class OrderView:
 
 
 async def find_record(request: web.Request, order_id: str) -> OrderRecord | None:
-    """The order of the journal with an id of the bridge, or with IBKR's number; None if there is none."""
+    """The order of the journal with an id of the bridge, or with IBKR's number; None if there is none.
+
+    Of a bracket, only the parent is the order of the journal. The numbers of its children are orders of their own.
+    """
     repository = profile_of(request).orders.repository
     record = repository.index.find(order_id)
     if record is None and not is_number(order_id):
         record = OrderRecord.from_entries([entry for _, entry, _ in await repository.journal.read_all(order_id)])
     if record is None:
-        record = next(
-            (each for each in await repository.newest(None, MAX_SEARCHED) if order_id in each.order_ids), None
-        )
+        placed = await find_placement(request, order_id)
+        record = placed if placed is not None and order_id in placed.order_ids[:1] else None
     return record if record is not None and record.state is not None else None
+
+
+async def find_placement(request: web.Request, number: str) -> OrderRecord | None:
+    """The placement that made the order with IBKR's number, be it the parent or a child; None if there is none."""
+    return placement_of(number, await profile_of(request).orders.repository.newest(None, MAX_SEARCHED))
+
+
+def placement_of(number: str, records: Iterable[OrderRecord]) -> OrderRecord | None:
+    """The first placement that made the order with IBKR's number. Changes and cancels have the number too."""
+    placed = (each for each in records if each.operation is OrderOperation.PLACE)
+    return next((each for each in placed if number in each.order_ids), None)
 
 
 def is_number(order_id: str) -> bool:
@@ -151,10 +170,22 @@ def is_number(order_id: str) -> bool:
 
 
 async def fetch_row(reader: PlainReader, order_id: str) -> Row | None:
-    """The row of one order, with IBKR's number; None if IBKR does not say."""
+    """The row of one order, with IBKR's number; None if IBKR does not show it.
+
+    Raises:
+        BridgeError: IBKR was not asked, so nobody knows whether it has the order.
+    """
+    try:
+        return row_of_status((await reader.fetch(reads.order_status(order_id))).value)
+    except (OrderNotFound, UpstreamError):  # of an order that it no longer has, IBKR says 503 and no more
+        return None
+
+
+async def _fetch_row_if_possible(reader: PlainReader, order_id: str) -> Row | None:
+    """The same; None also if IBKR does not answer soon. The caller has something to show without it."""
     try:
         async with asyncio.timeout(ROW_TIMEOUT_S):
-            return row_of_status((await reader.fetch(reads.order_status(order_id))).value)
+            return await fetch_row(reader, order_id)
     except (TimeoutError, BridgeError):
         return None
 
@@ -164,13 +195,15 @@ async def fetch_order(request: web.Request, reader: PlainReader, order_id: str) 
 
     Raises:
         OrderNotFound: there is no such order.
+        BridgeError: the journal does not have it, and IBKR cannot be asked.
     """
     record = await find_record(request, order_id)
-    number = next(iter(record.order_ids), None) if record is not None else order_id
-    row = await fetch_row(reader, number) if number is not None and is_number(number) else None
     if record is not None:
+        number = next(iter(record.order_ids), None)
+        row = await _fetch_row_if_possible(reader, number) if number is not None and is_number(number) else None
         return describe(request, record, (row,) if row is not None else ()), record
-    order = order_of_row(row) if row is not None else None
+    row = await fetch_row(reader, order_id) if is_number(order_id) else None
+    order = order_view(request).describe_row(row) if row is not None else None
     if order is None:
         raise OrderNotFound("there is no such order")
     return order, None

@@ -17,7 +17,7 @@ from aiohttp import web
 from ibkr_bridge.api.order_submission import submit_order
 from ibkr_bridge.api.plain.accounts import find_account
 from ibkr_bridge.api.plain.answers import answer, read_struct
-from ibkr_bridge.api.plain.journal import describe, fetch_row, find_record, is_number, order_view
+from ibkr_bridge.api.plain.journal import describe, fetch_row, find_placement, find_record, is_number, order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader, to_fetched
 from ibkr_bridge.api.plain.symbol_resolution import SYMBOL_HINT, fetch_instruments, resolve_symbol, the_first
 from ibkr_bridge.calls.context import CallContext, CallerGone
@@ -48,7 +48,6 @@ from ibkr_bridge.translation.numbers import Row
 from ibkr_bridge.translation.orders import (
     BRIDGE_PREFIX,
     is_over,
-    order_of_row,
     read_preview,
     row_with_journal,
     row_with_ticket,
@@ -165,7 +164,7 @@ async def change_order(request: web.Request) -> web.Response:
 
 
 def _describe_changed(request: web.Request, record: OrderRecord | None, row: Row) -> Order:
-    order = describe(request, record, (row,)) if record is not None else order_of_row(row)
+    order = describe(request, record, (row,)) if record is not None else order_view(request).describe_row(row)
     if order is None:
         raise OrderNotFound("IBKR has no such order")
     return order
@@ -177,8 +176,9 @@ async def cancel_order(request: web.Request) -> web.Response:
     if record is not None and record.state is OrderState.QUESTION:
         return await _answer_question(request, record, QuestionAnswer(confirm=False))
     record, number = await _placed(request)
-    row = None if record is not None else await fetch_row(PlainReader(request), number)
-    await _submit(request, reads.cancel(_account_of(record, row), number), b"")
+    made = record or await find_placement(request, number)  # a child of a bracket is in the journal with its parent
+    row = None if made is not None else await fetch_row(PlainReader(request), number)
+    await _submit(request, reads.cancel(_account_of(made, row), number), b"")
     _order_of(request, request[REQUEST_CONTEXT].order_record)
     return answer(_describe_changed(request, record, {**(row or {}), "orderId": number, "status": "PendingCancel"}))
 

@@ -9,6 +9,7 @@ import pytest
 
 from ibkr_bridge.api.plain import symbol_resolution
 from ibkr_bridge.models.orders import Order, OrderDetails, Preview
+from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import OpenHarness
 from tests.harness import READONLY_KEY, Harness, Reply
@@ -352,3 +353,54 @@ async def test_an_order_that_is_over_is_not_changed(harness: Harness, sim: Simul
 
     assert (reply.status, reply.code) == (409, "order_not_working")
     assert not [call for call in sim.calls()[before:] if call.method == "POST"]
+
+
+BRACKET = {**FAR_LIMIT, "bracket": {"take_profit": "900", "stop_loss": "1"}}
+CONFIRM_ALL = {"X-Bridge-Confirm": "o163,o10331,o2137,o354,o383,o451"}
+
+
+async def test_a_child_of_a_bracket_is_changed_and_cancelled_by_its_number(harness: Harness, sim: Simulator) -> None:
+    """And not its parent, which is the order that the journal has."""
+    parent, profit, loss = (await place(harness, BRACKET, CONFIRM_ALL)).json["order_ids"]
+    before = len(sim.calls())
+
+    changes = {"limit_price": "800", "outside_hours": False}
+    changed = await harness.request("PATCH", f"/orders/{profit}", body=changes, headers=CONFIRM_ALL)
+    shown = (await harness.get(f"/orders/{profit}")).json
+    cancelled = await harness.request("DELETE", f"/orders/{loss}")
+
+    assert (changed.status, changed.json["order_id"], changed.json["limit_price"]) == (200, profit, "800")
+    assert (shown["order_id"], shown["side"], shown["limit_price"]) == (profit, "sell", "800")
+    assert shown["origin"] == "bridge"
+    assert (cancelled.status, cancelled.json["order_id"], cancelled.json["status"]) == (200, loss, "cancelling")
+    targets = {call.target.rpartition("/")[2] for call in sim.calls()[before:] if "/order/" in call.target}
+    assert targets & {parent, profit, loss} == {profit, loss}
+    assert (await harness.get(f"/orders/{parent}")).json["limit_price"] == "150.25"
+
+
+async def test_ibkrs_number_names_the_order_and_not_its_changes(harness: Harness) -> None:
+    """Although the journal has the number with each of them."""
+    order = await place_working(harness)
+    path, change = f"/orders/{order['order_id']}", {"quantity": "5"}
+    await harness.request("PATCH", path, body=change, headers=CONFIRM_ALL)
+
+    replies = [await harness.get(path), await harness.request("DELETE", path), await harness.get(path)]
+
+    assert [(reply.json["id"], reply.json["kind"]) for reply in replies] == [(order["id"], "place")] * 3
+    assert replies[-1].json["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_an_order_is_not_called_missing_while_ibkr_cannot_be_asked(
+    harness: Harness, sim: Simulator, method: str
+) -> None:
+    """An app that is told 404 would take it for gone, and it may work and fill."""
+    order = await place_working(harness)
+    harness.bridge.profile.orders.repository.index._records.clear()
+    sim.faults.add("sso-lost")
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
+
+    body = {"quantity": "5"} if method == "PATCH" else None
+    reply = await harness.request(method, f"/orders/{order['order_id']}", body=body)
+
+    assert (reply.status, reply.code) == (503, "session_unavailable")
