@@ -90,11 +90,15 @@ def _problems(ticket: OrderTicket) -> Iterator[ValidationFailed]:
     )
     yield from _price_problems("stop_price", ticket.stop_price, form.stop_member, ticket.type)
     yield from _trail_problems(ticket.trail, ticket.type)
-    if ticket.outside_hours and ticket.type not in OUTSIDE_HOURS_TYPES:
-        yield ValidationFailed(
-            f"an order of type {ticket.type.value} does not fill outside regular hours", field="outside_hours"
-        )
+    yield from _hours_problems(ticket.outside_hours, ticket.type)
     yield from _bracket_problems(ticket)
+
+
+def _hours_problems(outside_hours: bool | None, kind: OrderType) -> Iterator[ValidationFailed]:
+    if outside_hours and kind not in OUTSIDE_HOURS_TYPES:
+        yield ValidationFailed(
+            f"an order of type {kind.value} does not fill outside regular hours", field="outside_hours"
+        )
 
 
 def _number_problems(field: str, number: Decimal | None, maximum: Decimal) -> Iterator[ValidationFailed]:
@@ -223,6 +227,10 @@ def changed_ticket(row: Mapping[str, Any], change: OrderChange) -> dict[str, Any
     form = FORMS[kind]
     _check_change(change, form, kind)
     outside_hours = row.get("outsideRTH") if change.outside_hours is None else change.outside_hours
+    if kind in OUTSIDE_HOURS_TYPES:
+        outside_hours = _shown("outside_hours", outside_hours)
+    elif not outside_hours:  # an order made elsewhere may have it in any case
+        outside_hours = None
     tif = TIMES[change.time_in_force] if change.time_in_force else row.get("timeInForce")
     members = {
         "conid": int(conid),
@@ -230,10 +238,10 @@ def changed_ticket(row: Mapping[str, Any], change: OrderChange) -> dict[str, Any
         "side": _shown("side", getattr(side_of(row.get("side")), "value", "").upper()),
         "tif": _shown("time_in_force", tif),
         "quantity": _shown("quantity", _exact(change.quantity) or to_decimal(row.get("totalSize"))),
-        "outsideRTH": _shown("outside_hours", outside_hours) if kind in OUTSIDE_HOURS_TYPES else None,
+        "outsideRTH": outside_hours,
         **_changed_prices(row, change, form),
     }
-    return {name: value for name, value in members.items() if value is not None and value is not False}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _shown(field: str, value: object) -> object:
@@ -254,6 +262,7 @@ def _check_change(change: OrderChange, form: TypeForm, kind: OrderType) -> None:
         *_number_problems("quantity", change.quantity, MAX_QUANTITY),
         *_price_problems("limit_price", change.limit_price, form.limit_member, kind, is_optional=True),
         *_price_problems("stop_price", change.stop_price, form.stop_member, kind, is_optional=True),
+        *_hours_problems(change.outside_hours, kind),
     ]
     if change.trail is not None:
         problems += _trail_problems(change.trail, kind)

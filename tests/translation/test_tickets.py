@@ -208,4 +208,15 @@ def test_a_change_may_name_what_ibkr_does_not_show() -> None:
     """Then nothing has to be guessed."""
     row = {name: value for name, value in ROW.items() if name != "outsideRTH"}
 
-    assert "outsideRTH" not in changed_ticket(row, OrderChange(limit_price=Decimal(151), outside_hours=False))
+    assert changed_ticket(row, OrderChange(limit_price=Decimal(151), outside_hours=False))["outsideRTH"] is False
+
+
+def test_a_stop_made_elsewhere_keeps_working_outside_hours() -> None:
+    """IBKR's own programs can make one; without the flag the change would let it sleep at night."""
+    row = {**ROW, "orderType": "Stop"}
+
+    assert changed_ticket(row, OrderChange(stop_price=Decimal(141)))["outsideRTH"] is True
+    assert "outsideRTH" not in changed_ticket({**row, "outsideRTH": False}, OrderChange(stop_price=Decimal(141)))
+    with pytest.raises(ValidationFailed) as caught:
+        changed_ticket(row, OrderChange(outside_hours=True))
+    assert caught.value.field == "outside_hours"

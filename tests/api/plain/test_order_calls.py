@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -404,3 +405,16 @@ async def test_an_order_is_not_called_missing_while_ibkr_cannot_be_asked(
     reply = await harness.request(method, f"/orders/{order['order_id']}", body=body)
 
     assert (reply.status, reply.code) == (503, "session_unavailable")
+
+
+async def test_an_order_that_no_longer_works_outside_hours_stays_so(harness: Harness, sim: Simulator) -> None:
+    """Also when something else is changed later."""
+    order = await place_working(harness, outside_hours=True)
+    before = len(sim.calls())
+
+    for change in ({"outside_hours": False}, {"limit_price": "151"}):
+        reply = await harness.request("PATCH", f"/orders/{order['id']}", body=change, headers=CONFIRM_ALL)
+        assert (reply.status, reply.json["outside_hours"]) == (200, False)
+
+    sent = [json.loads(call.body) for call in sim.calls()[before:] if call.body and "/order/" in call.target]
+    assert [each["outsideRTH"] for each in sent] == [False, False]
