@@ -17,7 +17,7 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.exchange import ExchangeStep, InterpretResponse, refusal_of
-from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, cut, digest
+from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, cut, digest_of_key
 from ibkr_bridge.orders.journal.repository import COID_PREFIX, OrderRepository
 from ibkr_bridge.orders.journal.settled_rows import Names
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
@@ -117,7 +117,7 @@ class OrderSubmitter:
     def _new_record(self, order_request: OrderRequest) -> OrderRecord:
         """The record of a new order."""
         order_id = self.repository.new_id()
-        key = digest(b"key", order_request.idempotency_key.encode()) if order_request.idempotency_key else None
+        key = digest_of_key(order_request.idempotency_key)
         record = OrderRecord(
             order_id,
             order_request.operation,

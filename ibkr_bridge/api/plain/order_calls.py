@@ -44,7 +44,7 @@ from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.request_parsing import build_context, idempotency_key
 from ibkr_bridge.translation.instruments import SymbolQuery, parse_symbol
-from ibkr_bridge.translation.numbers import Row
+from ibkr_bridge.translation.numbers import Row, to_conid
 from ibkr_bridge.translation.orders import (
     BRIDGE_PREFIX,
     is_over,
@@ -75,7 +75,7 @@ class Placement:
 
 async def place_order(request: web.Request) -> web.Response:
     """Place one order; the answer may be a question of IBKR's."""
-    placement = await _read_placement(request)
+    placement = await _read_placement(request, is_order=True)
     await _submit(request, reads.placement(placement.account), placement.body)
     record = request[REQUEST_CONTEXT].order_record
     return answer(_with_instrument(_order_of(request, record), placement.instrument))
@@ -83,7 +83,7 @@ async def place_order(request: web.Request) -> web.Response:
 
 async def preview_order(request: web.Request) -> web.Response:
     """What an order would cost, and what it would do to the account. Nothing is placed."""
-    placement = await _read_placement(request)
+    placement = await _read_placement(request, is_order=False)
     context = _context(request, reads.preview(placement.account), placement.body)
     try:
         response = await profile_of(request).execute(context)
@@ -93,14 +93,20 @@ async def preview_order(request: web.Request) -> web.Response:
     return answer(read_preview(fetched.value))
 
 
-async def _read_placement(request: web.Request) -> Placement:
+async def _read_placement(request: web.Request, *, is_order: bool) -> Placement:
     """The order of a request, with its account and its instrument.
+
+    Args:
+        is_order: whether it is to be placed, and not only previewed.
 
     Raises:
         BridgeError: the ticket is not valid, or its account or instrument does not exist.
     """
     ticket = await read_struct(request, OrderTicket)
     check_ticket(ticket)
+    again = await _repeated_conid(request, ticket) if is_order else None
+    if again is not None:
+        return _placement(request, ticket, request.match_info["id"], again, None)
     reader = PlainReader(request)
     account = await find_account(request, reader)
     conid = ticket.conid or await resolve_symbol(reader, _symbol_of(ticket))
@@ -110,10 +116,28 @@ async def _read_placement(request: web.Request) -> Placement:
         instrument = None
     else:
         instrument = the_first(found, "conid" if ticket.conid else "symbol")
-    # The body depends on the request alone: sent again with its Idempotency-Key, it must be the same.
+    return _placement(request, ticket, account.id, conid, instrument)
+
+
+async def _repeated_conid(request: web.Request, ticket: OrderTicket) -> int | None:
+    """The instrument of the order that this request may repeat; None if it repeats none.
+
+    A repeated request gets the answer of the first one whatever happens to IBKR meanwhile, so it must ask IBKR nothing.
+    Whether it is the same request is for the journal to say, which compares the bodies.
+    """
+    repository = profile_of(request).orders.repository
+    earlier = await repository.find_by_identity(idempotency_key(request), ticket.client_order_id)
+    if earlier is None or not earlier.tickets or earlier.account != request.match_info["id"]:
+        return None
+    return ticket.conid or to_conid(earlier.tickets[0].get("conid"))
+
+
+def _placement(
+    request: web.Request, ticket: OrderTicket, account: str, conid: int, instrument: Instrument | None
+) -> Placement:
+    """The placement. Its body depends on the request alone: sent again with its key, it must be the same."""
     symbol = _symbol_of(ticket).symbol if ticket.symbol is not None else None
-    body = placement_body(ticket, conid, symbol, _parent_name(request))
-    return Placement(account.id, body, instrument)
+    return Placement(account, placement_body(ticket, conid, symbol, _parent_name(request)), instrument)
 
 
 def _symbol_of(ticket: OrderTicket) -> SymbolQuery:

@@ -190,6 +190,12 @@ class OrderIndex:
                 return figures
         return {}
 
+    def find_by_identity(self, idempotency_digest: str | None, coid: str | None) -> OrderRecord | None:
+        """Find the order that a call with this Idempotency-Key or this cOID repeats, if it is in memory."""
+        by_key = self._by_key.latest(idempotency_digest) if idempotency_digest else None
+        by_coid = self._by_name.latest(coid) if coid else None
+        return self._if_recent(by_key) or self._if_recent(by_coid)
+
     def find_by_reply(self, reply: str) -> OrderRecord | None:
         """Find the order to which a reply was sent."""
         return self._by_reply.latest(reply)

@@ -307,6 +307,11 @@ def cut(value: object) -> str:
     return str(value)[:MAX_VALUE_LENGTH]
 
 
+def digest_of_key(idempotency_key: str | None) -> str | None:
+    """What the journal keeps of an Idempotency-Key; None if the call has none."""
+    return digest(b"key", idempotency_key.encode()) if idempotency_key else None
+
+
 def digest(*parts: bytes) -> str:
     """A digest that is equal for two calls if, and only if, all parts are equal."""
     hasher = hashlib.sha256()

@@ -19,7 +19,7 @@ from ibkr_bridge.clock import utc_ms
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.index import IDENTITY_TTL_S, OrderIndex
-from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.order_record import OrderRecord, digest_of_key
 from ibkr_bridge.orders.journal.recent_orders import RecentOrders
 from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
 from ibkr_bridge.orders.journal.transitions import (
@@ -168,6 +168,17 @@ class OrderRepository:
         await self.wait_for_rows()
         while rows := self.index.rows.named(names, 1):
             await self._restore_rows(rows)
+
+    async def find_by_identity(self, idempotency_key: str | None, coid: str | None) -> OrderRecord | None:
+        """The order of the last day that a call with this Idempotency-Key or this cOID repeats.
+
+        Raises:
+            JournalUnavailable: it cannot be read.
+        """
+        key = digest_of_key(idempotency_key)
+        await self.restore_named(Names(idempotency_digest=key))
+        await self.restore_named(Names(coids=(coid,) if coid else ()))
+        return self.index.find_by_identity(key, coid)
 
     async def newest(self, state: OrderState | None, limit: int) -> list[OrderRecord]:
         """The latest orders, of one state or of all, the latest first.

@@ -418,3 +418,35 @@ async def test_an_order_that_no_longer_works_outside_hours_stays_so(harness: Har
 
     sent = [json.loads(call.body) for call in sim.calls()[before:] if call.body and "/order/" in call.target]
     assert [each["outsideRTH"] for each in sent] == [False, False]
+
+
+@pytest.mark.parametrize("instrument", [{"symbol": "MSFT"}, {"symbol": None, "conid": 272093}])
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_an_order_that_is_sent_again_after_the_login_has_ended_is_the_same(
+    harness: Harness, sim: Simulator, instrument: dict[str, Any], has_key: bool
+) -> None:
+    """Its caller must not hear that nothing happened: the order is placed."""
+    name = {} if has_key else {"client_order_id": "mine-1"}
+    headers = {"Idempotency-Key": "key-1"} if has_key else None
+    ticket = {**MARKET, **instrument, **name}
+    first = await place(harness, ticket, headers)
+    sim.faults.add("sso-lost")
+    await harness.wait_until_checked(SessionState.SIGNED_OUT)
+    symbol_resolution._DIRECTORIES.clear()  # as after a restart
+
+    second = await place(harness, ticket, headers)
+    other = await place(harness, {**ticket, "quantity": "3"}, headers)
+
+    assert (second.status, second.json["id"], second.json["state"]) == (200, first.json["id"], "placed")
+    assert other.code == ("idempotency_mismatch" if has_key else "duplicate_order")
+    assert len(placements(sim)) == 1
+
+
+async def test_an_order_of_another_account_is_not_the_same(harness: Harness, sim: Simulator) -> None:
+    """The account is looked up as ever."""
+    await place(harness, MARKET, {"Idempotency-Key": "key-1"})
+
+    reply = await harness.post("/accounts/DU9999999/orders", MARKET, headers={"Idempotency-Key": "key-1"})
+
+    assert reply.code == "account_not_found"
+    assert len(placements(sim)) == 1
