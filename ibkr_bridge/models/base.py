@@ -1,12 +1,16 @@
-"""What all shapes have in common: they are frozen, and each member is named. Also the parts that many of them share."""
+"""What all shapes have in common: they are frozen, each member is named, and they are written as JSON. Also the parts
+that many of them share.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, json, to_builtins
 
 UtcTime = Annotated[datetime, Meta(tz=True)]
 AccountId = Annotated[str, Meta(description="An account number at IBKR.", examples=["DU1234567"])]
@@ -15,6 +19,29 @@ Currency = Annotated[str, Meta(description="ISO 4217 code of a currency.", examp
 Symbol = Annotated[
     str, Meta(description="A symbol; `SYMBOL@EXCHANGE` names the exchange too.", max_length=64, examples=["AAPL"])
 ]
+
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_encode = json.Encoder().encode
+
+
+def encode_shape(shape: Model | Mapping[str, object]) -> bytes:
+    """A shape as JSON. JSON of others can have half a character, which UTF-8 has not: a mark stands for it then.
+
+    An order must not become an error because of one character in IBKR's words.
+    """
+    try:
+        return _encode(shape)
+    except UnicodeEncodeError:
+        return _encode(_whole(to_builtins(shape)))
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, str):
+        return HALF_CHARACTER.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    return [_whole(each) for each in value] if isinstance(value, list) else value
 
 
 class Model(Struct, frozen=True):

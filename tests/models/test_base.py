@@ -13,7 +13,7 @@ import pytest
 
 from ibkr_bridge import models
 from ibkr_bridge.models.accounts import CashBalance
-from ibkr_bridge.models.base import Model
+from ibkr_bridge.models.base import Model, encode_shape
 from ibkr_bridge.models.orders import OrderChange, OrderTicket
 from ibkr_bridge.models.quotes import Bar
 
@@ -90,3 +90,10 @@ def test_only_requests_refuse_unknown_members(name: str) -> None:
 
     assert strict - {"RequestModel"} == REQUESTS
     assert name in strict
+
+
+def test_half_a_character_is_written_as_a_mark() -> None:
+    """UTF-8 has no form for it, and IBKR's JSON may have one."""
+    assert encode_shape({"texts": ["cut \ud83d", "whole"], "number": None}) == (
+        '{"texts":["cut \ufffd","whole"],"number":null}'.encode()
+    )

@@ -55,8 +55,7 @@ async def list_account_positions(request: web.Request) -> web.Response:
 async def list_positions(request: web.Request) -> web.Response:
     """What all accounts hold."""
     reader = PlainReader(request)
-    entries, _ = await fetch_entries(request, reader)
-    return answer(await fetch_positions(reader, entries))
+    return answer(await fetch_all_positions(request, reader))
 
 
 async def list_trades(request: web.Request) -> web.Response:
@@ -124,8 +123,16 @@ async def _fetch_figures(reader: PlainReader, entry: AccountEntry, *, is_complet
     return AccountFigures(entry, summary.value, ledger.value, pnl.value if pnl else None, as_of, stale=pnl is None)
 
 
+async def fetch_all_positions(request: web.Request, reader: PlainReader) -> PositionList:
+    """The positions of all accounts; a login may have none."""
+    entries, fetched = await fetch_entries(request, reader)
+    if not entries:
+        return PositionList(as_of=fetched.as_of, stale=False, positions=[])
+    return await fetch_positions(reader, entries)
+
+
 async def fetch_positions(reader: PlainReader, entries: list[AccountEntry]) -> PositionList:
-    """The positions of some accounts."""
+    """The positions of some accounts, one at least."""
     fetched = [(entry, await reader.fetch(reads.positions(entry.id))) for entry in entries]
     positions = [
         position for entry, each in fetched for position in each.translate(partial(positions_in, account=entry.id))

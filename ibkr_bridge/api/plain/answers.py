@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ibkr_bridge.errors import BadRequest, ValidationFailed
-from ibkr_bridge.models.base import Model
+from ibkr_bridge.models.base import Model, encode_shape
 from ibkr_bridge.server.request_parsing import read_body
 
 Shape = TypeVar("Shape", bound=Model)
@@ -17,12 +17,11 @@ PLACE_OF_FAULT = re.compile(r" - at `\$\.?(.*)`$")
 UNKNOWN_FIELD = re.compile(r"unknown field `([A-Za-z0-9_]{1,64})`")
 MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 NUMBER = re.compile(r"[0-9]+", re.ASCII)
-encode = msgspec.json.Encoder().encode
 
 
 def answer(shape: Model) -> web.Response:
     """A struct as the body of a response."""
-    return web.Response(body=encode(shape), content_type="application/json", charset="utf-8")
+    return web.Response(body=encode_shape(shape), content_type="application/json", charset="utf-8")
 
 
 async def read_struct(request: web.Request, shape: type[Shape]) -> Shape:

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from weakref import WeakKeyDictionary
 
-import msgspec
-
 from ibkr_bridge.api.plain.journal import OrderView
 from ibkr_bridge.api.plain.session import describe_session
-from ibkr_bridge.models.base import Model
+from ibkr_bridge.models.base import Model, encode_shape
 from ibkr_bridge.models.instruments import Instrument
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.profiles.profile import Profile
@@ -35,13 +33,12 @@ MARKS: tuple[tuple[str, str], ...] = (
 """The member by which a row of each topic is recognised, the first that is there."""
 TOPIC_OF_IBKR: Mapping[str, str] = {"smd": QUOTES, "sor": ORDERS, "str": TRADES, "session": SESSION}
 MAX_INSTRUMENTS = 1000  # whose symbols are remembered for the quotes of streams
-encode = msgspec.json.Encoder().encode
 
 
 def sse_model(name: str, shape: Model | Mapping[str, object], number: str = "") -> bytes:
     """One event with a struct as its data. JSON of msgspec has no line breaks."""
     head = f"event: {name}\n" + (f"id: {number}\n" if number else "")
-    return head.encode() + b"data: " + encode(shape) + b"\n\n"
+    return head.encode() + b"data: " + encode_shape(shape) + b"\n\n"
 
 
 class PlainEncoding:

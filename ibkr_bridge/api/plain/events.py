@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from ibkr_bridge.api.plain.accounts import fetch_account, fetch_entries, fetch_positions
+from ibkr_bridge.api.plain.accounts import fetch_account, fetch_all_positions, fetch_entries
 from ibkr_bridge.api.plain.answers import list_parameter
 from ibkr_bridge.api.plain.event_encoding import (
     ORDERS,
@@ -156,9 +156,7 @@ class PageCompanion:
         return [(f"{ACCOUNT} {entry.id}", await fetch_account(reader, entry)) for entry in entries]
 
     async def _fetch_positions(self) -> list[tuple[str, Model]]:
-        reader = PlainReader(self._request)
-        entries, _ = await fetch_entries(self._request, reader)
-        return [(POSITIONS, await fetch_positions(reader, entries))]
+        return [(POSITIONS, await fetch_all_positions(self._request, PlainReader(self._request)))]
 
     def _mark_stale(self, topic: str, error: BridgeError) -> None:
         if topic not in self._stale:

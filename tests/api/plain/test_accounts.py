@@ -120,3 +120,12 @@ async def test_wrong_days_are_refused(harness: Harness, days: str) -> None:
     reply = await harness.get(f"/accounts/{FIRST}/trades?days={days}")
 
     assert (reply.status, reply.json["field"]) == (400, "days")
+
+
+async def test_a_login_without_accounts_holds_nothing(harness: Harness, sim: Simulator) -> None:
+    """That is no error, neither here nor on a stream."""
+    sim.faults.add("status", path="/portfolio/accounts", status=200, body="[]")
+
+    reply = await harness.get("/positions")
+
+    assert (reply.status, reply.json["positions"], reply.json["stale"]) == (200, [], False)

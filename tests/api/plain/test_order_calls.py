@@ -450,3 +450,14 @@ async def test_an_order_of_another_account_is_not_the_same(harness: Harness, sim
 
     assert reply.code == "account_not_found"
     assert len(placements(sim)) == 1
+
+
+async def test_half_a_character_in_ibkrs_words_spoils_no_order(harness: Harness, sim: Simulator) -> None:
+    """The order exists, so the answer must say so."""
+    body = '[{"order_id":"77","order_status":"Submitted","warning_message":"cut \\ud83d"}]'
+    sim.faults.add("status", path=f"/{ACCOUNT}/orders$", status=200, body=body, times=1)
+
+    reply = await place(harness, MARKET)
+
+    assert (reply.status, reply.json["order_id"], reply.json["warnings"]) == (200, "77", ["cut \ufffd"])
+    assert (await harness.get(f"/orders/{reply.json['id']}")).json["order_id"] == "77"
