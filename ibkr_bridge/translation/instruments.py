@@ -108,7 +108,10 @@ def choose_stock(found: Iterable[tuple[Candidate, bool]], query: SymbolQuery) ->
 
 
 def choose(candidates: Iterable[Candidate], query: SymbolQuery, today: date) -> list[Candidate]:
-    """The candidates that fit what is said of the class and the exchange; of futures only the next to expire."""
+    """The candidates that fit what is said of the class and the exchange; of futures only the next to expire.
+
+    Those may be several: one symbol has contracts of several sizes, such as DAX with 25, 5 and 1 euro a point.
+    """
     fitting = [
         each
         for each in candidates
@@ -116,7 +119,7 @@ def choose(candidates: Iterable[Candidate], query: SymbolQuery, today: date) -> 
         and (not query.exchange or (each.exchange or "").upper() == query.exchange)
     ]
     dated = [each for each in fitting if each.expiry is not None and each.expiry >= today]
-    return dated[:1] or fitting
+    return [each for each in dated if each.expiry == dated[0].expiry] or fitting
 
 
 def _is_of_class(found: AssetClass, wanted: AssetClass) -> bool:

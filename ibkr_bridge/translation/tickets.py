@@ -62,6 +62,7 @@ TYPE_BY_WORD: Mapping[str, OrderType] = {
 }
 TRAIL_UNITS: Mapping[TrailUnit, str] = {TrailUnit.AMOUNT: "amt", TrailUnit.PERCENT: "%"}
 TIMES: Mapping[TimeInForce, str] = {each: each.value.upper() for each in TimeInForce}
+LISTED_DAY = "CLOSE"  # IBKR's list says that of an order for the day, and takes it in no ticket
 OUTSIDE_HOURS_TYPES = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 """Types that IBKR fills outside regular hours: it ignores the flag of the others, or refuses them."""
 encode_body = msgspec.json.Encoder(decimal_format="number").encode
@@ -232,6 +233,7 @@ def changed_ticket(row: Mapping[str, Any], change: OrderChange) -> dict[str, Any
     elif not outside_hours:  # an order made elsewhere may have it in any case
         outside_hours = None
     tif = TIMES[change.time_in_force] if change.time_in_force else row.get("timeInForce")
+    tif = TIMES[TimeInForce.DAY] if tif == LISTED_DAY else tif
     members = {
         "conid": int(conid),
         "orderType": form.word,

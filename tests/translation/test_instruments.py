@@ -90,6 +90,17 @@ def test_of_several_expiries_the_next_is_meant() -> None:
     assert [each.conid for each in choose(read_futures(FUTURES, query), query, TODAY)] == [2]
 
 
+def test_of_two_sizes_of_the_next_expiry_neither_is_chosen() -> None:
+    """One is worth five times the other, and nobody has said which one is meant."""
+    query = SymbolQuery("DAX")
+    rows = [{"symbol": "DAX", "conid": number, "expirationDate": day} for number, day in ((1, 20260619), (2, 20260619))]
+    later = {"symbol": "DAX", "conid": 3, "expirationDate": 20261218}
+
+    found = choose(read_futures({"DAX": [later, *rows]}, query), query, date(2026, 6, 1))
+
+    assert [each.conid for each in found] == [1, 2]
+
+
 def test_a_class_and_an_exchange_narrow_the_choice() -> None:
     """An ETF is a stock at IBKR."""
     rows = [

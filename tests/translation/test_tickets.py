@@ -220,3 +220,8 @@ def test_a_stop_made_elsewhere_keeps_working_outside_hours() -> None:
     with pytest.raises(ValidationFailed) as caught:
         changed_ticket(row, OrderChange(outside_hours=True))
     assert caught.value.field == "outside_hours"
+
+
+def test_ibkrs_word_for_an_order_of_the_day_is_not_sent_back() -> None:
+    """Its list writes it in another way than its tickets."""
+    assert changed_ticket({**ROW, "timeInForce": "CLOSE"}, OrderChange(quantity=Decimal(5)))["tif"] == "DAY"
