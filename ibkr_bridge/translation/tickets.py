@@ -225,6 +225,10 @@ def changed_ticket(row: Mapping[str, Any], change: OrderChange) -> dict[str, Any
     conid = to_decimal(row.get("conid"))
     if kind is None or conid is None:
         raise ValidationFailed("orders of this type cannot be changed here", hint="cancel it and place a new one")
+    if to_decimal(row.get("totalCashSize")):  # what IBKR shows as its quantity may be the amount: 1000 shares for $1000
+        raise ValidationFailed(
+            "an order for an amount of money cannot be changed", hint="cancel it and place a new one"
+        )
     form = FORMS[kind]
     _check_change(change, form, kind)
     outside_hours = row.get("outsideRTH") if change.outside_hours is None else change.outside_hours

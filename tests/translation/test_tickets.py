@@ -225,3 +225,10 @@ def test_a_stop_made_elsewhere_keeps_working_outside_hours() -> None:
 def test_ibkrs_word_for_an_order_of_the_day_is_not_sent_back() -> None:
     """Its list writes it in another way than its tickets."""
     assert changed_ticket({**ROW, "timeInForce": "CLOSE"}, OrderChange(quantity=Decimal(5)))["tif"] == "DAY"
+
+
+@pytest.mark.parametrize("change", [OrderChange(limit_price=Decimal(151)), OrderChange(quantity=Decimal(5))])
+def test_an_order_for_an_amount_of_money_is_not_changed(change: OrderChange) -> None:
+    """IBKR shows no quantity that could be sent: a thousand dollars would become a thousand shares."""
+    with pytest.raises(ValidationFailed):
+        changed_ticket({**ROW, "totalCashSize": Decimal(1000), "totalSize": Decimal(1000)}, change)

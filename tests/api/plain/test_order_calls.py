@@ -461,3 +461,15 @@ async def test_half_a_character_in_ibkrs_words_spoils_no_order(harness: Harness,
 
     assert (reply.status, reply.json["order_id"], reply.json["warnings"]) == (200, "77", ["cut \ufffd"])
     assert (await harness.get(f"/orders/{reply.json['id']}")).json["order_id"] == "77"
+
+
+async def test_an_order_for_money_becomes_none_for_shares(harness: Harness, sim: Simulator) -> None:
+    """A change of its limit sent the amount as the quantity."""
+    ticket = {**FAR_LIMIT, "quantity": None, "cash_amount": "1000"}
+    order = (await place(harness, ticket, CONFIRM_ALL)).json
+    before = len(sim.calls())
+
+    reply = await harness.request("PATCH", f"/orders/{order['id']}", body={"limit_price": "151"}, headers=CONFIRM_ALL)
+
+    assert (order["status"], reply.status, reply.code) == ("working", 422, "validation_failed")
+    assert not [call for call in sim.calls()[before:] if call.method == "POST"]
