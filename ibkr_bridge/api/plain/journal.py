@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -49,12 +49,23 @@ def order_view(request: web.Request) -> OrderView:
 
 
 @dataclass(frozen=True)
+class RecentTickets:
+    """Tickets by IBKR's number of the order."""
+
+    of_orders: Mapping[str, Row]
+    """As they were placed."""
+    of_changes: Mapping[str, Row]
+    """Of the latest change of each."""
+
+
+@dataclass(frozen=True)
 class OrderView:
     """Describes the orders of one profile."""
 
     profile: Profile
     redact: Callable[[str], str]
     clock: Clock
+    _at_once: RecentTickets | None = None
 
     def describe(self, record: OrderRecord, rows: tuple[Row, ...] = ()) -> Order:
         """An order of the journal, with what rows of IBKR's know of it."""
@@ -97,13 +108,34 @@ class OrderView:
         own = record.tickets[0] if record.tickets else {}
         if number is None:
             return own
-        recent = [*islice(self.profile.orders.repository.index.newest_first(), MAX_SEARCHED)]
         if record.operation is OrderOperation.PLACE:
-            changes = (each for each in recent if each.tickets and self._subject_of(each) == (number,))
-            latest = next((each for each in changes if each.state is transitions.OrderState.PLACED), None)
-            return {**own, **latest.tickets[0]} if latest is not None else own
-        original = next((each for each in recent if number in each.order_ids and each.tickets), None)
-        return {**original.tickets[0], **own} if original is not None and original is not record else own
+            return {**own, **self._tickets.of_changes.get(number, {})}
+        return {**self._tickets.of_orders.get(number, {}), **own}
+
+    @property
+    def _tickets(self) -> RecentTickets:
+        """The tickets of the latest orders. A list of a thousand orders must not look for each among a thousand."""
+        if self._at_once is not None:
+            return self._at_once
+        return self._read_tickets()
+
+    def at_once(self) -> OrderView:
+        """A view for many orders at a time, which are described as they are now."""
+        return replace(self, _at_once=self._read_tickets())
+
+    def _read_tickets(self) -> RecentTickets:
+        of_orders: dict[str, Row] = {}
+        of_changes: dict[str, Row] = {}
+        for each in islice(self.profile.orders.repository.index.newest_first(), MAX_SEARCHED):
+            if not each.tickets:
+                continue
+            if each.operation is not OrderOperation.PLACE and each.state is transitions.OrderState.PLACED:
+                for number in self._subject_of(each):
+                    of_changes.setdefault(number, each.tickets[0])
+            if each.operation is OrderOperation.PLACE:
+                for number in each.order_ids[:1]:
+                    of_orders.setdefault(number, each.tickets[0])
+        return RecentTickets(of_orders, of_changes)
 
     def _subject_of(self, record: OrderRecord) -> tuple[str, ...]:
         """IBKR's number of the order that a change or a cancel is about."""

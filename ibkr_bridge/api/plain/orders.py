@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 
 from ibkr_bridge.api.plain.answers import answer, enum_parameter, integer_parameter
-from ibkr_bridge.api.plain.journal import describe, fetch_order
+from ibkr_bridge.api.plain.journal import fetch_order, order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader
 from ibkr_bridge.errors import BadRequest, BridgeError, GatewayTimeout
 from ibkr_bridge.ibkr import reads
@@ -19,7 +19,7 @@ from ibkr_bridge.models.orders import OrderDetails, OrderEventEntry, OrderKind, 
 from ibkr_bridge.orders.journal import transitions
 from ibkr_bridge.server.app_keys import REDACTOR, profile_of
 from ibkr_bridge.translation.numbers import Row
-from ibkr_bridge.translation.orders import orders_made_elsewhere, read_order_rows
+from ibkr_bridge.translation.orders import order_id_of, orders_made_elsewhere, read_order_rows
 
 LIST_TIMEOUT_S = 2.0  # seconds: the journal is shown in any case, and nobody waits long for the rest of it
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # orders in one response
@@ -44,7 +44,9 @@ async def list_orders(request: web.Request) -> web.Response:
     listing = await _fetch_listing(request) if state in (None, OrderState.PLACED) else Listing((), None, None)
     every = await repository.newest(None, MAX_LIMIT)
     journaled_names = {name for record in every for name in (*record.order_ids, *record.coids)}
-    orders = [describe(request, record, listing.rows) for record in records]
+    view = order_view(request).at_once()
+    rows = {number: row for row in reversed(listing.rows) if (number := order_id_of(row)) is not None}
+    orders = [view.describe(each, tuple(rows[name] for name in each.order_ids if name in rows)) for each in records]
     orders += orders_made_elsewhere(listing.rows, journaled_names)
     is_stale = listing.problem is not None
     return answer(OrderList(orders[:limit], listing.listed_at, is_stale, listing.problem))

@@ -68,3 +68,20 @@ async def test_only_so_many_instruments_are_remembered(harness: Harness) -> None
 
     assert len(encoding.instruments) == MAX_INSTRUMENTS
     assert 1 not in encoding.instruments
+
+
+async def test_a_row_of_a_brackets_child_is_an_event_about_the_child(harness: Harness) -> None:
+    """Its fill must not be shown as news of the parent, with what the journal last knew of that."""
+    ticket = {"symbol": "MSFT", "side": "buy", "type": "market", "quantity": "2", "bracket": {"stop_loss": "1"}}
+    confirm = {"X-Bridge-Confirm": "o163,o10331,o2137,o354,o383,o451"}
+    order = (await harness.post("/accounts/DU1234567/orders", ticket, headers=confirm)).json
+    parent, child = order["order_ids"]
+
+    rows = [{"orderId": int(number), "conid": 272093, "status": "Filled"} for number in (child, parent)]
+    events = encoding_for(harness).encode(StreamEvent({}, tuple(("1", row) for row in rows))).split(b"\n\n")
+
+    shown = [json.loads(event.partition(b"data: ")[2]) for event in events if event]
+    assert [(each["id"], each["status"], each["origin"]) for each in shown] == [
+        (child, "filled", "bridge"),
+        (order["id"], "filled", "bridge"),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -165,3 +166,20 @@ async def test_the_journal_is_shown_while_ibkr_says_nothing(harness: Harness, si
     assert [row["id"] for row in listed["orders"]] == [name]
     assert (listed["stale"], listed["listed_at"]) == (True, None)
     assert listed["problem"] in ("gateway_timeout", "session_unavailable")
+
+
+async def test_a_thousand_orders_are_listed_without_a_search_for_each(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list holds up all other requests while it is made."""
+    index = harness.bridge.profile.orders.repository.index
+    for number in range(20):
+        order = Placement(quantity=number + 1)
+        await harness.post(order.target, order.body)
+    searches = Mock(side_effect=index.newest_first)
+    monkeypatch.setattr(index, "newest_first", searches)
+
+    orders = (await harness.get("/orders?limit=1000")).json["orders"]
+
+    assert len(orders) == 20
+    assert searches.call_count <= 5
