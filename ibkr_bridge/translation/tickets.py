@@ -17,15 +17,12 @@ from ibkr_bridge.errors import ValidationFailed
 from ibkr_bridge.models.base import Side
 from ibkr_bridge.models.orders import (
     Bracket,
-    OrderChange,
     OrderTicket,
     OrderType,
     TimeInForce,
     Trail,
     TrailUnit,
 )
-from ibkr_bridge.translation.classes import side_of
-from ibkr_bridge.translation.numbers import to_decimal
 
 MAX_PRICE, MAX_QUANTITY, MAX_PLACES = Decimal(10) ** 9, Decimal(10) ** 9, 8
 MAX_PERCENT = Decimal(100)
@@ -83,26 +80,26 @@ def _problems(ticket: OrderTicket) -> Iterator[ValidationFailed]:
         yield ValidationFailed("the order needs either a symbol or a conid", field="symbol")
     if (ticket.quantity is None) == (ticket.cash_amount is None):
         yield ValidationFailed("the order needs either a quantity or a cash amount", field="quantity")
-    yield from _number_problems("quantity", ticket.quantity, MAX_QUANTITY)
-    yield from _number_problems("cash_amount", ticket.cash_amount, MAX_PRICE)
+    yield from number_problems("quantity", ticket.quantity, MAX_QUANTITY)
+    yield from number_problems("cash_amount", ticket.cash_amount, MAX_PRICE)
     form = FORMS[ticket.type]
-    yield from _price_problems(
-        "limit_price", ticket.limit_price, form.limit_member, ticket.type, form.is_limit_optional
-    )
-    yield from _price_problems("stop_price", ticket.stop_price, form.stop_member, ticket.type)
-    yield from _trail_problems(ticket.trail, ticket.type)
-    yield from _hours_problems(ticket.outside_hours, ticket.type)
+    yield from price_problems("limit_price", ticket.limit_price, form.limit_member, ticket.type, form.is_limit_optional)
+    yield from price_problems("stop_price", ticket.stop_price, form.stop_member, ticket.type)
+    yield from trail_problems(ticket.trail, ticket.type)
+    yield from hours_problems(ticket.outside_hours, ticket.type)
     yield from _bracket_problems(ticket)
 
 
-def _hours_problems(outside_hours: bool | None, kind: OrderType) -> Iterator[ValidationFailed]:
+def hours_problems(outside_hours: bool | None, kind: OrderType) -> Iterator[ValidationFailed]:
+    """What is wrong with the hours of an order."""
     if outside_hours and kind not in OUTSIDE_HOURS_TYPES:
         yield ValidationFailed(
             f"an order of type {kind.value} does not fill outside regular hours", field="outside_hours"
         )
 
 
-def _number_problems(field: str, number: Decimal | None, maximum: Decimal) -> Iterator[ValidationFailed]:
+def number_problems(field: str, number: Decimal | None, maximum: Decimal) -> Iterator[ValidationFailed]:
+    """What is wrong with a quantity or an amount."""
     if number is None:
         return
     if not number.is_finite() or not 0 < number <= maximum:
@@ -111,9 +108,10 @@ def _number_problems(field: str, number: Decimal | None, maximum: Decimal) -> It
         yield ValidationFailed(f"{field} has more than {MAX_PLACES} decimal places", field=field)
 
 
-def _price_problems(
+def price_problems(
     field: str, price: Decimal | None, member: str | None, kind: OrderType, is_optional: bool = False
 ) -> Iterator[ValidationFailed]:
+    """What is wrong with a price: it is missing, too many, or no price."""
     if member is None and price is not None:
         yield ValidationFailed(f"an order of type {kind.value} has no {field}", field=field)
     elif member is not None and price is None and not is_optional:
@@ -124,14 +122,15 @@ def _price_problems(
         yield ValidationFailed(f"{field} has more than {MAX_PLACES} decimal places", field=field)
 
 
-def _trail_problems(trail: Trail | None, kind: OrderType) -> Iterator[ValidationFailed]:
+def trail_problems(trail: Trail | None, kind: OrderType) -> Iterator[ValidationFailed]:
+    """What is wrong with a trailing distance."""
     needs_trail = FORMS[kind].has_trail
     if (trail is not None) != needs_trail:
         word = "needs" if needs_trail else "has no"
         yield ValidationFailed(f"an order of type {kind.value} {word} trail", field="trail")
     elif trail is not None:
         maximum = MAX_PERCENT if trail.unit is TrailUnit.PERCENT else MAX_PRICE
-        yield from _number_problems("trail.amount", trail.amount, maximum)
+        yield from number_problems("trail.amount", trail.amount, maximum)
 
 
 def _bracket_problems(ticket: OrderTicket) -> Iterator[ValidationFailed]:
@@ -142,7 +141,7 @@ def _bracket_problems(ticket: OrderTicket) -> Iterator[ValidationFailed]:
     if profit is None and loss is None:
         yield ValidationFailed("a bracket needs a take_profit, a stop_loss or both", field="bracket")
     for field, price in (("bracket.take_profit", profit), ("bracket.stop_loss", loss)):
-        yield from _number_problems(field, price, MAX_PRICE)
+        yield from number_problems(field, price, MAX_PRICE)
     if ticket.cash_amount is not None:
         yield ValidationFailed("a bracket needs a quantity", field="cash_amount")
     if profit is not None and loss is not None and (profit <= loss) == (ticket.side is Side.BUY):
@@ -172,28 +171,29 @@ def ticket_members(ticket: OrderTicket, conid: int) -> dict[str, Any]:
         "orderType": FORMS[ticket.type].word,
         "side": ticket.side.value.upper(),
         "tif": TIMES[ticket.time_in_force],
-        "quantity": _exact(ticket.quantity),
-        "cashQty": _exact(ticket.cash_amount),
+        "quantity": exact(ticket.quantity),
+        "cashQty": exact(ticket.cash_amount),
         "outsideRTH": True if ticket.outside_hours else None,
-        **_price_members(FORMS[ticket.type], ticket.limit_price, ticket.stop_price, ticket.trail),
+        **price_members(FORMS[ticket.type], ticket.limit_price, ticket.stop_price, ticket.trail),
     }
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _price_members(
+def price_members(
     form: TypeForm, limit: Decimal | None, stop: Decimal | None, trail: Trail | None
 ) -> dict[str, object]:
+    """The prices of a ticket, where IBKR wants them for its type."""
     members: dict[str, object] = {}
     if form.limit_member is not None:
-        members[form.limit_member] = _exact(limit)
+        members[form.limit_member] = exact(limit)
     if form.stop_member is not None:
-        members[form.stop_member] = _exact(stop)
+        members[form.stop_member] = exact(stop)
     if trail is not None:
-        members |= {"trailingAmt": _exact(trail.amount), "trailingType": TRAIL_UNITS[trail.unit]}
+        members |= {"trailingAmt": exact(trail.amount), "trailingType": TRAIL_UNITS[trail.unit]}
     return members
 
 
-def _exact(number: Decimal | None) -> Decimal | None:
+def exact(number: Decimal | None) -> Decimal | None:
     """The number in a form that is written without an exponent."""
     return None if number is None else Decimal(f"{number:f}")
 
@@ -205,97 +205,11 @@ def _children(ticket: OrderTicket, conid: int, parent: str) -> Iterator[dict[str
     shared = {
         "conid": conid,
         "side": side.value.upper(),
-        "quantity": _exact(ticket.quantity),
+        "quantity": exact(ticket.quantity),
         "tif": TIMES[TimeInForce.GTC],
         "parentId": parent,
     }
     if bracket.take_profit is not None:
-        yield {**shared, "orderType": FORMS[OrderType.LIMIT].word, "price": _exact(bracket.take_profit)}
+        yield {**shared, "orderType": FORMS[OrderType.LIMIT].word, "price": exact(bracket.take_profit)}
     if bracket.stop_loss is not None:
-        yield {**shared, "orderType": FORMS[OrderType.STOP].word, "price": _exact(bracket.stop_loss)}
-
-
-def changed_ticket(row: Mapping[str, Any], change: OrderChange) -> dict[str, Any]:
-    """The complete ticket of a changed order, as IBKR wants it: what does not change is taken from its row.
-
-    Raises:
-        ValidationFailed: the change does not fit the order, or its row does not show what the order is.
-    """
-    kind = TYPE_BY_WORD.get(str(row.get("origOrderType") or row.get("orderType") or "").upper().replace(" ", "_"))
-    conid = to_decimal(row.get("conid"))
-    if kind is None or conid is None:
-        raise ValidationFailed("orders of this type cannot be changed here", hint="cancel it and place a new one")
-    if to_decimal(row.get("totalCashSize")):  # what IBKR shows as its quantity may be the amount: 1000 shares for $1000
-        raise ValidationFailed(
-            "an order for an amount of money cannot be changed", hint="cancel it and place a new one"
-        )
-    form = FORMS[kind]
-    _check_change(change, form, kind)
-    outside_hours = row.get("outsideRTH") if change.outside_hours is None else change.outside_hours
-    if kind in OUTSIDE_HOURS_TYPES:
-        outside_hours = _shown("outside_hours", outside_hours)
-    elif not outside_hours:  # an order made elsewhere may have it in any case
-        outside_hours = None
-    tif = TIMES[change.time_in_force] if change.time_in_force else row.get("timeInForce")
-    tif = TIMES[TimeInForce.DAY] if tif == LISTED_DAY else tif
-    members = {
-        "conid": int(conid),
-        "orderType": form.word,
-        "side": _shown("side", getattr(side_of(row.get("side")), "value", "").upper()),
-        "tif": _shown("time_in_force", tif),
-        "quantity": _shown("quantity", _exact(change.quantity) or to_decimal(row.get("totalSize"))),
-        "outsideRTH": outside_hours,
-        **_changed_prices(row, change, form),
-    }
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _shown(field: str, value: object) -> object:
-    """A value that IBKR shows of an order or that the change names.
-
-    Raises:
-        ValidationFailed: neither does. What is left out of a change gets IBKR's default, which is not what it was.
-    """
-    if value is None or value == "":
-        raise ValidationFailed(f"IBKR does not show the {field} of this order: name it in the change", field=field)
-    return value
-
-
-def _check_change(change: OrderChange, form: TypeForm, kind: OrderType) -> None:
-    if change == OrderChange():
-        raise ValidationFailed("the change changes nothing", field="quantity")
-    problems = [
-        *_number_problems("quantity", change.quantity, MAX_QUANTITY),
-        *_price_problems("limit_price", change.limit_price, form.limit_member, kind, is_optional=True),
-        *_price_problems("stop_price", change.stop_price, form.stop_member, kind, is_optional=True),
-        *_hours_problems(change.outside_hours, kind),
-    ]
-    if change.trail is not None:
-        problems += _trail_problems(change.trail, kind)
-    if problems:
-        raise problems[0]
-
-
-def _changed_prices(row: Mapping[str, Any], change: OrderChange, form: TypeForm) -> dict[str, object]:
-    """The prices of a changed order. What is neither changed nor shown must not be guessed or left out.
-
-    Raises:
-        ValidationFailed: the row does not show a price that the order has.
-    """
-    limit, stop = to_decimal(row.get("price")), to_decimal(row.get("auxPrice"))
-    if form.stop_member == "price":
-        limit, stop = None, stop if stop is not None else limit
-    limit = change.limit_price if change.limit_price is not None else limit  # a combination may cost zero
-    stop = change.stop_price if change.stop_price is not None else stop
-    missing = {
-        "limit_price": form.limit_member is not None and limit is None and not form.is_limit_optional,
-        "stop_price": form.stop_member is not None and stop is None,
-        "trail": form.has_trail
-        and change.trail is None,  # IBKR's row shows the stop, which moves, and not the distance
-    }
-    for field, is_missing in missing.items():
-        if is_missing:
-            raise ValidationFailed(
-                f"IBKR does not show the {field} of this order", field=field, hint=f"send {field} with the change"
-            )
-    return _price_members(form, limit, stop, change.trail)
+        yield {**shared, "orderType": FORMS[OrderType.STOP].word, "price": exact(bracket.stop_loss)}

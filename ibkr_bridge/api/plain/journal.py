@@ -23,13 +23,12 @@ from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import CLOCK, REDACTOR, profile_of
 from ibkr_bridge.translation.numbers import Row
+from ibkr_bridge.translation.order_answers import read_question, read_warnings
 from ibkr_bridge.translation.orders import (
     JournaledOrder,
     order_id_of,
     order_of,
     order_of_row,
-    read_question,
-    read_warnings,
     row_of_status,
 )
 

@@ -45,15 +45,15 @@ from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.request_parsing import build_context, idempotency_key
 from ibkr_bridge.translation.instruments import SymbolQuery, parse_symbol
 from ibkr_bridge.translation.numbers import Row, to_conid
+from ibkr_bridge.translation.order_answers import read_preview
 from ibkr_bridge.translation.orders import (
     BRIDGE_PREFIX,
     is_over,
-    read_preview,
     row_with_journal,
     row_with_ticket,
 )
+from ibkr_bridge.translation.ticket_changes import changed_ticket
 from ibkr_bridge.translation.tickets import (
-    changed_ticket,
     check_ticket,
     encode_body,
     placement_body,
