@@ -1,0 +1,3 @@
+import { bridge, owner } from "@/lib/ibkr";
+
+export const POST = bridge.route.place(owner);
