@@ -7,11 +7,17 @@ BENCH := .venv-bench/.for-measuring
 SCHEMATHESIS := .venv-schemathesis/.for-requests
 MUTATION := .venv-mutation/.for-mutating
 MUTATION_MINUTES ?= 30
+NODE := tests/node/node_modules/.for-testing
+CLIENT := clients/typescript/node_modules/.for-testing
+CLIENT_SOURCES := $(wildcard clients/typescript/src/*.ts clients/typescript/*.json)
+APP := examples/nextjs/node_modules/.for-running
+BROWSER := tests/browser/node_modules/.for-testing
 
-.PHONY: help setup demo test test-slow test-system test-node test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders bench-plain mutation clean
+.PHONY: help setup demo example test test-slow test-system test-node test-browser test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders bench-plain mutation clean
 
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
+	@echo "make example run the demo, and an app in Next.js in front of it: examples/nextjs; needs Node 20.9 (PORT=3001: another port)"
 	@echo "make test    run the tests, four at a time in random order; three minutes at most"
 	@echo "make test-slow  run the longest stories, and each property with more examples"
 	@echo "make test-system  run the tests that need root or Node: a Debian that boots with the bridge, containers, Node clients"
@@ -48,6 +54,9 @@ setup: $(RUN) $(DEV)
 demo: $(RUN)
 	@$(BIN)/python bridge.py demo $(ARGS)
 
+example: $(RUN) $(APP)
+	@exec bash examples/nextjs/start.sh
+
 # A test mostly waits, so several share a core. Their order is random.
 PARALLEL := -n 4 --dist worksteal
 
@@ -68,15 +77,12 @@ test-slow: $(DEV) $(SCHEMATHESIS)
 test-gateway: $(DEV)
 	@CPGW_DIR="$(abspath $(CPGW_DIR))" $(BIN)/python -m tests.contract $(ARGS)
 
-NODE := tests/node/node_modules/.for-testing
-CLIENT := clients/typescript/node_modules/.for-testing
-
 test-system: $(DEV)
 	@$(BIN)/python -m tests.system $(ARGS)
 	@bash tests/system/firewall.sh
 	@bash tests/system/containers.sh
 	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; \
-	then $(MAKE) --no-print-directory test-node; \
+	then $(MAKE) --no-print-directory test-node test-browser; \
 	else echo "Node 20 or later, or its npm, is missing; the Node tests are skipped (apt install npm, or nodejs.org)"; fi
 
 test-node: $(RUN) $(NODE) $(CLIENT)
@@ -89,6 +95,21 @@ $(NODE): tests/node/package-lock.json
 
 $(CLIENT): clients/typescript/package-lock.json
 	@cd clients/typescript && npm ci --silent
+	@touch $@
+
+# The app gets a copy of the client, so it is installed again after a change of the client.
+$(APP): examples/nextjs/package-lock.json $(CLIENT) $(CLIENT_SOURCES)
+	@node -e 'const [major, minor] = process.versions.node.split("."); process.exit(major * 100 + +minor < 2009 ? 1 : 0)' || { echo "Node 20.9 or later is needed (nodejs.org)"; exit 1; }
+	@echo "Building the client, and installing the packages of the app into examples/nextjs. Only the first start needs the network."
+	@cd clients/typescript && npm run --silent build
+	@cd examples/nextjs && npm ci --silent
+	@touch $@
+
+test-browser: $(RUN) $(APP) $(BROWSER)
+	@cd tests/browser && node --test --test-timeout=600000
+
+$(BROWSER): tests/browser/package-lock.json
+	@cd tests/browser && npm ci --silent
 	@touch $@
 
 check: $(DEV)
@@ -131,4 +152,4 @@ mutation: $(MUTATION)
 	@.venv-mutation/bin/python -m tools.mutation --minutes $(MUTATION_MINUTES) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-bench .venv-mutation .venv-schemathesis tests/node/node_modules tests/node/build clients/typescript/node_modules clients/typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-mutation .venv-schemathesis tests/node/node_modules tests/node/build tests/browser/node_modules build examples/nextjs/node_modules examples/nextjs/.next clients/typescript/node_modules clients/typescript/dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
