@@ -1,5 +1,5 @@
-// A running `bridge.py demo` on free ports, without limits on calls to IBKR: its address and key, its log, and the
-// controls of its simulator.
+// A running `bridge.py demo` on free ports, without limits on calls to IBKR unless another program is named: its address
+// and key, its log, and the controls of its simulator.
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
@@ -13,12 +13,12 @@ import { fileURLToPath } from "node:url";
 const BRIDGE = fileURLToPath(new URL("../without_limits.py", import.meta.url));
 const PYTHON = fileURLToPath(new URL("../../.venv/bin/python", import.meta.url));
 
-export async function startDemo(env = {}) {
+export async function startDemo(env = {}, program = BRIDGE) {
   const home = await mkdtemp(join(tmpdir(), "ibkr-bridge-node-"));
   await writeFile(join(home, ".env"), "", { mode: 0o600 }); // otherwise the `.env` of the checkout would be read
   const clean = { PATH: process.env.PATH, HOME: home, XDG_RUNTIME_DIR: home };
   const settings = { IBKR_BRIDGE_URL: "http://127.0.0.1:0", IBKR_BRIDGE_LOG_FORMAT: "json" };
-  const child = spawn(PYTHON, [BRIDGE, "demo"], { cwd: home, env: { ...clean, ...settings, ...env } });
+  const child = spawn(PYTHON, [program, "demo"], { cwd: home, env: { ...clean, ...settings, ...env } });
   const demo = new Demo(child, home);
   createInterface(child.stderr).on("line", (line) => demo.log.push(line.startsWith("{") ? JSON.parse(line) : { line }));
   let output = "";
@@ -27,7 +27,8 @@ export async function startDemo(env = {}) {
     if (line.includes("trigger --help")) break;
   }
   demo.url = /The bridge listens at (http:\S+)\./.exec(output)?.[1];
-  demo.key = /IBKR_BRIDGE_KEY=(\S+)/.exec(output)?.[1];
+  demo.key = env.IBKR_BRIDGE_KEY ?? /IBKR_BRIDGE_KEY=(\S+)/.exec(output)?.[1]; // only the demo's own key is printed
+  if (!demo.url || !demo.key) child.kill();
   if (!demo.url || !demo.key) throw new Error(`the demo did not start: ${output}${JSON.stringify(demo.log)}`);
   return demo;
 }
@@ -73,9 +74,14 @@ class Demo {
     await this.#control("POST", "/faults", { kind, ...options });
   }
 
+  // End all faults, as `bridge.py trigger clear` does.
+  async clear() {
+    await this.#control("DELETE", "/faults");
+  }
+
   // End all faults, sign in, and wait until the brokerage session is open.
   async repair() {
-    await this.#control("DELETE", "/faults");
+    await this.clear();
     await this.#control("POST", "/login");
     await this.until("true");
   }
