@@ -132,7 +132,7 @@ test("an order whose answer was lost is explained, and found", { skip }, async (
   await demo.trigger("done-cut-before", { path: "/orders", times: 1 });
   await fillTicket("");
 
-  await page.getByRole("region", { name: "Ticket" }).getByRole("status").filter({ hasText: /may|not known|unknown/i }).waitFor();
+  await page.getByRole("region", { name: "Ticket" }).getByRole("status").filter({ hasText: "The list of orders shows what became of it." }).waitFor();
   await picture("unknown");
   await newest().getByText("Filled").waitFor();
   assert.equal(await page.getByRole("region", { name: "Orders" }).locator("li").count(), before + 1);
@@ -164,6 +164,7 @@ test("a lost login is said, with a link to sign in, and its return is noticed", 
 test("a silent Gateway is said, and its return is noticed", { skip }, async () => {
   await demo.trigger("ibkr-down");
   await page.locator(".banner.bad").waitFor();
+  await page.getByRole("region", { name: "Orders" }).getByText("its list cannot be read now").first().waitFor();
   await picture("silent");
   await demo.clear();
 

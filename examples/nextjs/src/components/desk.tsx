@@ -56,7 +56,7 @@ function Page() {
         )}
       </header>
       <SessionBanner isLive={live.isLive} />
-      <main>
+      <main className={session.data?.ready && !session.error ? "" : "lost"}>
         <Quotes symbols={SYMBOLS} live={live} chosen={symbol} onChoose={setSymbol} />
         <Chart symbol={symbol} quote={live.quotes[symbol]} />
         {chosen && (

@@ -21,7 +21,7 @@ export function Orders({ list, problem, onCancel }: Props) {
         {orders?.map((order) => (
           <li key={order.id} data-state={order.state} data-status={order.status}>
             <strong>{orderText(order)}</strong>
-            <span className={order.state === "unknown" ? "warn" : ""}>{orderWords(order)}</span>
+            <span className={order.state === "unknown" ? "warn" : ""}>{orderWords(order, !isOld)}</span>
             {order.state === "placed" && OPEN.includes(order.status) && <button onClick={() => onCancel(order)}>Cancel</button>}
           </li>
         ))}

@@ -27,6 +27,7 @@ export function Ticket({ account, symbol, current, onPlaced }: Props) {
   // Each edit begins a new order. Without one, the same ticket is the same order, however often it is sent.
   const edited = <Value,>(set: (value: Value) => void) => (value: Value) => { ticket.reset(); set(value); };
   const mark = (field: string) => (ticket.error?.field === field ? { "aria-invalid": true } : {});
+  const listed = ticket.order && current(ticket.order);
   return (
     <section className="card" aria-label="Ticket">
       <h2>Order for {symbol}</h2>
@@ -51,7 +52,8 @@ export function Ticket({ account, symbol, current, onPlaced }: Props) {
       </form>
       <p className="quiet" role="status">
         {ticket.error?.userMessage}
-        {ticket.order && !ticket.error && `${orderText(ticket.order)}: ${orderWords(current(ticket.order))}`}
+        {ticket.error?.code === "order_unknown" && " The list of orders shows what became of it."}
+        {listed && !ticket.error && `${orderText(listed)}: ${orderWords(listed)}`}
         {!mayTrade && !ticket.order && !ticket.error && "Orders can be sent as soon as the connection is back."}
       </p>
       {(ticket.order || ticket.error) && <button className="plain" onClick={ticket.reset}>New order</button>}

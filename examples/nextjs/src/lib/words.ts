@@ -20,7 +20,10 @@ const PLACED = {
   cancelled: "Cancelled", inactive: "Inactive at IBKR",
 } as const;
 
-export function orderWords(order: Order): string {
+const isOver = ({ status }: Order): boolean => ["filled", "cancelled", "inactive"].includes(status ?? "");
+
+/** What became of an order. Without a current list of IBKR, nobody knows whether an open order has ended since. */
+export function orderWords(order: Order, isCurrent = true): string {
   switch (order.state) {
     case "sending": return "Being sent";
     case "question": return "Waits for your answer";
@@ -28,7 +31,7 @@ export function orderWords(order: Order): string {
     case "not_placed": return "Not placed";
     case "rejected": return `Rejected: ${order.error ?? "IBKR gave no reason"}`;
     case "refused": return `Refused: ${order.error ?? "no reason was given"}`;
-    case "placed": return order.status === null ? "At IBKR; its list cannot be read now" : PLACED[order.status];
+    case "placed": return order.status === null || (!isCurrent && !isOver(order)) ? "At IBKR; its list cannot be read now" : PLACED[order.status];
   }
 }
 
