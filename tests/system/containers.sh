@@ -43,6 +43,8 @@ check_compose_files() {
         check "docker-compose accepts the profile $profile" \
             docker-compose -f "$ROOT/deploy/ibeam-compose.yml" --profile "$profile" config --quiet
     done
+    check "docker-compose accepts the file of the example" \
+        docker-compose -f "$ROOT/examples/nextjs/compose.yml" config --quiet
 }
 
 # compare_yaml_readers: the small reader of `make test` and a complete one read the same content.
