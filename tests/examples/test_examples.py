@@ -42,9 +42,11 @@ def test_the_page_lists_every_example() -> None:
     listed = re.findall(r"^\| `[^`]*?(examples/[a-z_/]+\.\w+)", page, re.MULTILINE)
 
     assert sorted(listed) == sorted(
-        str(path.relative_to(ROOT)) for path in EXAMPLES.rglob("*.*") if path.suffix in (".py", ".sh") and "nextjs" not in path.parts
+        str(path.relative_to(ROOT))
+        for path in EXAMPLES.rglob("*.*")
+        if path.suffix in (".py", ".sh") and "nextjs" not in path.parts
     )
-    assert "`make example`" in page  # the app in Next.js, whose files have a page of their own
+    assert "`make example`" in page  # the app in Next.js; its folder has a page of its own
 
 
 def test_the_tour_in_curl_ends_well(demo: dict[str, str]) -> None:
