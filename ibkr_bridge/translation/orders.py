@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from ibkr_bridge.models.orders import (
     OpenQuestion,
     Order,
@@ -49,6 +51,7 @@ STATUS_BY_WORD: Mapping[str, OrderStatus] = {
 TIME_BY_WORD: Mapping[str, TimeInForce] = {each.value.upper(): each for each in TimeInForce} | {
     "CLOSE": TimeInForce.DAY
 }
+FINAL_STATUSES = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE})
 BRIDGE_PREFIX = "brdg-"  # of the cOIDs that the bridge makes
 
 
@@ -110,6 +113,12 @@ def order_of(journaled: JournaledOrder, rows: Iterable[Row]) -> Order:
         error=journaled.error,
         **members,
     )
+
+
+def without_old_status(order: Order) -> Order:
+    """The order while IBKR does not say what has become of it: it may have filled since it was working."""
+    is_final = order.status in FINAL_STATUSES
+    return order if is_final or order.status is None else msgspec.structs.replace(order, status=None)
 
 
 def orders_made_elsewhere(rows: Iterable[Row], journaled_names: Iterable[str]) -> list[Order]:
@@ -192,7 +201,7 @@ def row_with_journal(row: Row, ticket: Row) -> Row:
 
 def is_over(row: Row) -> bool:
     """Whether the order in a row can no longer be changed."""
-    return status_of(row.get("status")) in (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE)
+    return status_of(row.get("status")) in FINAL_STATUSES
 
 
 def row_with_ticket(row: Row, ticket: Row) -> Row:

@@ -30,6 +30,7 @@ from ibkr_bridge.translation.orders import (
     order_of,
     order_of_row,
     row_of_status,
+    without_old_status,
 )
 
 ROW_TIMEOUT_S = 2.0  # seconds: the journal is shown in any case
@@ -232,7 +233,9 @@ async def fetch_order(request: web.Request, reader: PlainReader, order_id: str) 
     if record is not None:
         number = next(iter(record.order_ids), None)
         row = await _fetch_row_if_possible(reader, number) if number is not None and is_number(number) else None
-        return describe(request, record, (row,) if row is not None else ()), record
+        if row is None:
+            return without_old_status(describe(request, record)), record
+        return describe(request, record, (row,)), record
     row = await fetch_row(reader, order_id) if is_number(order_id) else None
     order = order_view(request).describe_row(row) if row is not None else None
     if order is None:

@@ -19,7 +19,7 @@ from ibkr_bridge.models.orders import OrderDetails, OrderEventEntry, OrderKind, 
 from ibkr_bridge.orders.journal import transitions
 from ibkr_bridge.server.app_keys import REDACTOR, profile_of
 from ibkr_bridge.translation.numbers import Row
-from ibkr_bridge.translation.orders import order_id_of, orders_made_elsewhere, read_order_rows
+from ibkr_bridge.translation.orders import order_id_of, orders_made_elsewhere, read_order_rows, without_old_status
 
 LIST_TIMEOUT_S = 2.0  # seconds: the journal is shown in any case, and nobody waits long for the rest of it
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # orders in one response
@@ -49,6 +49,8 @@ async def list_orders(request: web.Request) -> web.Response:
     orders = [view.describe(each, tuple(rows[name] for name in each.order_ids if name in rows)) for each in records]
     orders += orders_made_elsewhere(listing.rows, journaled_names)
     is_stale = listing.problem is not None
+    if is_stale:
+        orders = [without_old_status(each) for each in orders]
     return answer(OrderList(orders[:limit], listing.listed_at, is_stale, listing.problem))
 
 

@@ -183,3 +183,18 @@ async def test_a_thousand_orders_are_listed_without_a_search_for_each(
 
     assert len(orders) == 20
     assert searches.call_count <= 5
+
+
+@pytest.mark.unanswered
+async def test_an_order_is_not_called_working_while_ibkr_says_nothing(harness: Harness, sim: Simulator) -> None:
+    """It may have filled since."""
+    ticket = {"symbol": "AAPL", "side": "buy", "type": "limit", "quantity": "1", "limit_price": "150"}
+    confirm = {"X-Bridge-Confirm": "o163"}
+    order = (await harness.post("/accounts/DU1234567/orders", ticket, headers=confirm)).json
+    sim.faults.add("silence", path="/iserver/account/order")
+
+    (row,) = (await harness.get("/orders")).json["orders"]
+    one = (await harness.get(f"/orders/{order['id']}")).json
+
+    assert order["status"] == "working"
+    assert (row["state"], row["status"], one["status"]) == ("placed", None, None)
