@@ -15,11 +15,17 @@ from ibkr_bridge.api.plain.journal import fetch_order, order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader
 from ibkr_bridge.errors import BadRequest, BridgeError, GatewayTimeout
 from ibkr_bridge.ibkr import reads
-from ibkr_bridge.models.orders import OrderDetails, OrderEventEntry, OrderKind, OrderList, OrderState
+from ibkr_bridge.models.orders import OrderDetails, OrderEventEntry, OrderKind, OrderList, OrderOrigin, OrderState
 from ibkr_bridge.orders.journal import transitions
 from ibkr_bridge.server.app_keys import REDACTOR, profile_of
 from ibkr_bridge.translation.numbers import Row
-from ibkr_bridge.translation.orders import order_id_of, orders_made_elsewhere, read_order_rows, without_old_status
+from ibkr_bridge.translation.orders import (
+    order_id_of,
+    order_of_row,
+    orders_made_elsewhere,
+    read_order_rows,
+    without_old_status,
+)
 
 LIST_TIMEOUT_S = 2.0  # seconds: the journal is shown in any case, and nobody waits long for the rest of it
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000  # orders in one response
@@ -47,6 +53,8 @@ async def list_orders(request: web.Request) -> web.Response:
     view = order_view(request).at_once()
     rows = {number: row for row in reversed(listing.rows) if (number := order_id_of(row)) is not None}
     orders = [view.describe(each, tuple(rows[name] for name in each.order_ids if name in rows)) for each in records]
+    children = [rows[number] for record in records for number in record.order_ids[1:] if number in rows]
+    orders += [order for row in children if (order := order_of_row(row, OrderOrigin.BRIDGE)) is not None]
     orders += orders_made_elsewhere(listing.rows, journaled_names)
     is_stale = listing.problem is not None
     if is_stale:

@@ -198,3 +198,17 @@ async def test_an_order_is_not_called_working_while_ibkr_says_nothing(harness: H
 
     assert order["status"] == "working"
     assert (row["state"], row["status"], one["status"]) == ("placed", None, None)
+
+
+async def test_the_orders_of_a_bracket_are_all_listed(harness: Harness) -> None:
+    """Each can be changed and cancelled by its own id."""
+    ticket = {"symbol": "MSFT", "side": "buy", "type": "market", "quantity": "1"}
+    bracket = {**ticket, "bracket": {"take_profit": "900", "stop_loss": "1"}}
+    confirm = {"X-Bridge-Confirm": "o163,o10331,o2137,o354,o383,o451"}
+    order = (await harness.post("/accounts/DU1234567/orders", bracket, headers=confirm)).json
+
+    listed = (await harness.get("/orders")).json["orders"]
+
+    assert {each["order_id"] for each in listed} == set(order["order_ids"])
+    assert {each["origin"] for each in listed} == {"bridge"}
+    assert len({each["id"] for each in listed}) == 3
