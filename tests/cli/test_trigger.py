@@ -126,6 +126,7 @@ def test_a_socket_left_by_a_dead_demo_is_no_demo(place: Place, tmp_path: Path) -
     assert "bridge.py demo" in result.stderr
 
 
+@pytest.mark.slow
 def test_clear_ends_the_penalty_box_of_the_demo(place: Place, running: Demo) -> None:
     """It would last fifteen minutes. The bridge works at once."""
     place.run("trigger", "429", "--path", "/portfolio/", "--port", running.port)
@@ -171,6 +172,7 @@ def test_clear_releases_calls_that_are_held(place: Place, running: Demo) -> None
     }
 
 
+@pytest.mark.slow
 def test_clear_says_what_it_cannot_undo(place: Place, running: Demo) -> None:
     """An order that IBKR carried out exists, also if the fault is used up."""
     path = ["--path", "/DU1234567/orders$", "--times", "1"]

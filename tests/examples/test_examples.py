@@ -17,6 +17,8 @@ from tests.client.scripted_server import response, scripted_server
 from tests.harness import KEY
 from tests.stories.test_readme import demo
 
+pytestmark = pytest.mark.slow  # each starts a demo and programs of its own
+
 __all__ = ["demo"]
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tests.stories.test_readme import demo
 
+pytestmark = pytest.mark.slow  # each starts a demo and programs of its own
+
 __all__ = ["demo"]
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "first-app.md").read_text()
