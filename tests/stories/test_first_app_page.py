@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.stories.test_readme import demo
 
 pytestmark = pytest.mark.slow  # each starts a demo and programs of its own
