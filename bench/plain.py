@@ -28,6 +28,7 @@ from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.sim.market.instruments import SMALL_COMPANIES
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.translation.quotes import REQUESTED_FIELDS
 
 KEY = "a-key-that-opens-only-the-bench-0123456789"
 POSITIONS, SYMBOLS, REPEATS = 500, 50, 200
@@ -108,7 +109,7 @@ async def run(state_dir: Path) -> list[Measured]:
     """Start both and measure."""
     conids = [str(conid) for conid in SMALL_COMPANIES[: SYMBOLS - 2]]
     positions = ("/portfolio/accounts", f"/portfolio/{ACCOUNT}/positions", "/portfolio/DU7654321/positions")
-    fields = "31,84,88,86,85,7295,70,71,7741,82,83,7762,55,6509"
+    fields = ",".join(REQUESTED_FIELDS)
     everything = ",".join(("265598", "272093", *conids))
     async with Simulator(positions=POSITIONS) as sim:
         settings = Settings.from_env(

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from ibkr_bridge.models.base import AccountId, AssetClass, Conid, Currency, Model, RequestModel, Side, Symbol, UtcTime
 
+BRIDGE_COID_PREFIX = "brdg-"  # of the cOIDs that the bridge makes; a caller's own name has another beginning
 Price = Annotated[Decimal, Meta(description="A price in the currency of the instrument.", examples=["190.25"])]
 ClientOrderId = Annotated[
     str,

@@ -16,9 +16,10 @@ from ibkr_bridge.calls.messages import Call, Response
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.models.orders import BRIDGE_COID_PREFIX
 from ibkr_bridge.orders.exchange import ExchangeStep, InterpretResponse, refusal_of
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord, cut, digest_of_key
-from ibkr_bridge.orders.journal.repository import COID_PREFIX, OrderRepository
+from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.settled_rows import Names
 from ibkr_bridge.orders.journal.transitions import OrderEvent, OrderState
 from ibkr_bridge.orders.questions import Questions
@@ -150,7 +151,7 @@ class OrderSubmitter:
                 check_lengths(order_request.call.tickets)
             if order_request.operation is not OrderOperation.PLACE:
                 return order_request.call
-            placement = with_coids(order_request.call, COID_PREFIX + record.id, add=self._add_coids)
+            placement = with_coids(order_request.call, BRIDGE_COID_PREFIX + record.id, add=self._add_coids)
         except BadRequest:
             await order_request.check_rules()  # a refusal by the rules takes precedence over a malformed body
             raise

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ibkr_bridge.models.orders import (
+    BRIDGE_COID_PREFIX,
     OpenQuestion,
     Order,
     OrderKind,
@@ -52,7 +53,6 @@ TIME_BY_WORD: Mapping[str, TimeInForce] = {each.value.upper(): each for each in 
     "CLOSE": TimeInForce.DAY
 }
 FINAL_STATUSES = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.INACTIVE})
-BRIDGE_PREFIX = "brdg-"  # of the cOIDs that the bridge makes
 
 
 @dataclass(frozen=True)
@@ -277,7 +277,7 @@ def _prices(row: Row, kind: OrderType | None) -> tuple[Decimal | None, Decimal |
 
 def _callers_name(coid: str | None) -> str | None:
     """A cOID that is not one of those that the bridge makes."""
-    return None if coid is None or coid.startswith(BRIDGE_PREFIX) else coid
+    return None if coid is None or coid.startswith(BRIDGE_COID_PREFIX) else coid
 
 
 def _time(text: str) -> datetime | None:

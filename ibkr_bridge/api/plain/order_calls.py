@@ -38,7 +38,7 @@ from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.ibkr.reads import OrderPath, Subject
 from ibkr_bridge.models.instruments import Instrument
-from ibkr_bridge.models.orders import Order, OrderChange, OrderTicket, QuestionAnswer
+from ibkr_bridge.models.orders import BRIDGE_COID_PREFIX, Order, OrderChange, OrderTicket, QuestionAnswer
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, profile_of
@@ -47,7 +47,6 @@ from ibkr_bridge.translation.instruments import SymbolQuery, parse_symbol
 from ibkr_bridge.translation.numbers import Row, to_conid
 from ibkr_bridge.translation.order_answers import read_preview
 from ibkr_bridge.translation.orders import (
-    BRIDGE_PREFIX,
     is_over,
     row_with_journal,
     row_with_ticket,
@@ -165,7 +164,7 @@ def _parent_name(request: web.Request) -> str:
     """A name for the parent of a bracket: the same one if the same request is sent again with its Idempotency-Key."""
     key = idempotency_key(request)
     text = hashlib.sha256(key.encode()).hexdigest() if key else secrets.token_hex(NAME_CHARACTERS)
-    return f"{BRIDGE_PREFIX}b-{text[:NAME_CHARACTERS]}"
+    return f"{BRIDGE_COID_PREFIX}b-{text[:NAME_CHARACTERS]}"
 
 
 async def change_order(request: web.Request) -> web.Response:

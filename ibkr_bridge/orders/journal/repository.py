@@ -31,7 +31,6 @@ from ibkr_bridge.orders.journal.transitions import (
 )
 from ibkr_bridge.orders.journal.writer import JournalWriter, wait_until_done
 
-COID_PREFIX = "brdg-"  # prefix of the cOIDs that the bridge adds
 BRIDGE_ENDED = "the bridge ended before the response came"
 BRIDGE_RESTARTED = "the bridge was restarted before the question was answered"
 EVENT_CLASSES: Mapping[OrderEvent, type[events.OrderChanged]] = {
