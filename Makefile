@@ -57,8 +57,8 @@ demo: $(RUN)
 example: $(RUN) $(APP)
 	@exec bash examples/nextjs/start.sh
 
-# A test mostly waits, so several share a core. Their order is random.
-PARALLEL := -n 4 --dist worksteal
+# A test mostly waits, so three share a core. Their order is random.
+PARALLEL := -n 6 --dist worksteal
 
 # The tests start hundreds of processes, and where Python may not keep bytecode each compiles every module again.
 test test-slow test-system test-gateway: export PYTHONDONTWRITEBYTECODE =
