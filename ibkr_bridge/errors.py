@@ -434,9 +434,7 @@ class OrderUnknown(GatewayError):
     """The call was sent and no response came that shows its outcome: what it requested may have happened."""
 
     code = "order_unknown"
-    hint = (
-        "do not send it again: the bridge searches for it; GET /orders/{id} shows the result, X-Bridge-Order has the id"
-    )
+    hint = "do not send it again: the bridge searches for it; GET /orders/{order_id} shows the result"
 
 
 UNKNOWN_CHANGE_HINT = (

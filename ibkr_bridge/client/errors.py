@@ -33,6 +33,7 @@ class ClientError(Exception):
         code: the code of the bridge's error; by default that of the class.
         hint: what to do about it, for a developer or an operator.
         field: the member or parameter of the request that is wrong; None if no one is.
+        order_id: the order of the call in the bridge's journal; None if the journal has none of it.
         user_message: a sentence that an app may show to its user; by default that of the class.
         action: what the user can do; None if the bridge did not say.
         request_id: the id of the call in the bridge's log.
@@ -53,6 +54,7 @@ class ClientError(Exception):
         code: str | None = None,
         hint: str | None = None,
         field: str | None = None,
+        order_id: str | None = None,
         user_message: str | None = None,
         action: Action | None = None,
         request_id: str | None = None,
@@ -67,6 +69,7 @@ class ClientError(Exception):
         self.code = code or self.code
         self.hint = self.hint if hint is None else hint
         self.field = field
+        self.order_id = order_id
         self.user_message = user_message or self.user_message
         self.action = action
         self.request_id = request_id

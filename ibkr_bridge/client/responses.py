@@ -69,6 +69,7 @@ def _bridge_error(reply: Reply, retry_after: float | None) -> ClientError:
         code=code,
         hint=str(members.get("hint", "")),
         field=_text(members.get("field")),
+        order_id=_text(members.get("order_id")),
         user_message=_text(members.get("user_message")),
         action=_action(members.get("action")),
         request_id=reply.request_id or str(members.get("request_id", "")) or None,

@@ -23,5 +23,8 @@ class Problem(Model, frozen=True, forbid_unknown_fields=False):
     request_id: Annotated[str, Meta(description="The id of the request, which the log has too.")]
     retryable: Annotated[bool, Meta(description="Whether the same request may be sent again later, and does no harm.")]
     field: Annotated[str | None, Meta(description="The member or parameter that is to blame; null if it is none.")]
+    order_id: Annotated[
+        str | None, Meta(description="The order of the call in the journal, for `GET /orders/{id}`; null if none.")
+    ]
     user_message: Annotated[str, Meta(description="A sentence that an app may show to its user.")]
     action: Annotated[Action, Meta(description="What the user can do now.")]

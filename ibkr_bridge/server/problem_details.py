@@ -41,6 +41,7 @@ def problem_response(request: web.Request, error: BridgeError) -> web.Response:
         request_id=error.request_id or request_context.request_id,
         retryable=error.retryable,
         field=error.field,
+        order_id=request_context.shown_order.id if request_context.shown_order else None,
         user_message=advice.user_message,
         action=Action(advice.kind, _sign_in_url(request, advice)),
     )

@@ -57,6 +57,12 @@ class RequestContext:
         return self.principal.label if self.principal else ""
 
     @property
+    def shown_order(self) -> OrderRecord | None:
+        """The record of its order call, if the journal has a line of it; its caller may then ask for it by its id."""
+        record = self.order_record
+        return record if record is not None and record.state is not None else None
+
+    @property
     def has_reduced_share(self) -> bool:
         """Whether it takes part of what callers share only within the reduced share; so does a request without key."""
         return self.principal is None or self.principal.has_reduced_share

@@ -28,9 +28,9 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if context is not None:
         headers["X-Request-ID"] = context.request_id
         headers["X-Bridge-Source"] = context.source
-        if context.order_record is not None and context.order_record.state is not None:
-            headers["X-Bridge-Order"] = context.order_record.id
-            headers["X-Bridge-Order-State"] = context.order_record.state.value
+        if (order := context.shown_order) is not None and order.state is not None:
+            headers["X-Bridge-Order"] = order.id
+            headers["X-Bridge-Order-State"] = order.state.value
         if context.age_s is not None:
             headers[hdrs.AGE] = str(int(context.age_s))
         if context.no_content_type:

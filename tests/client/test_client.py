@@ -167,6 +167,7 @@ async def test_an_order_without_a_response_is_unknown_and_sent_once(
     assert type(error) is OrderUnknown
     assert (error.code, error.status, error.retryable) == ("order_unknown", 502, False)
     assert not isinstance(error, NoResponse)
+    assert error.order_id == error.headers["X-Bridge-Order"]
     assert len(sim.gateway_calls(ORDER.target)) == 1
 
 

@@ -16,9 +16,13 @@ from ibkr_bridge.errors import (
     Internal,
     InvalidKey,
     MethodNotAllowed,
+    OrderUnknown,
     RateLimited,
     error_classes,
 )
+from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.orders.journal.order_record import OrderRecord
+from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.server.app_keys import REQUEST_CONTEXT
 from ibkr_bridge.server.problem_details import problem_response
 from ibkr_bridge.server.request_context import RequestContext
@@ -54,6 +58,7 @@ def test_a_problem_has_the_members_of_the_standard_and_our_own(request_: web.Req
         "request_id": "this-request",
         "retryable": True,
         "field": None,
+        "order_id": None,
         "user_message": "The trading connection is busy. Try again in a moment.",
         "action": {"kind": "retry", "url": None},
     }
@@ -67,6 +72,16 @@ def test_an_error_names_the_field_and_brings_its_own_members(request_: web.Reque
         "field": "symbol",
         "candidates": [{"conid": 1}],
     }
+
+
+def test_an_error_of_an_order_call_names_the_order(request_: web.Request) -> None:
+    """Its caller asks with it what became of the order; before the journal's first line there is nothing to ask for."""
+    record = OrderRecord(id="o-1", operation=OrderOperation.PLACE)
+    request_[REQUEST_CONTEXT].order_record = record
+    assert body_of(problem_response(request_, Busy("full")))["order_id"] is None
+
+    record.state = OrderState.UNKNOWN
+    assert body_of(problem_response(request_, OrderUnknown("no response")))["order_id"] == "o-1"
 
 
 @pytest.mark.parametrize(

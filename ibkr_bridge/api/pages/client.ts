@@ -786,6 +786,8 @@ export interface components {
             retryable: boolean;
             /** @description The member or parameter that is to blame; null if it is none. */
             field: string | null;
+            /** @description The order of the call in the journal, for `GET /orders/{id}`; null if none. */
+            order_id: string | null;
             /** @description A sentence that an app may show to its user. */
             user_message: string;
             /** @description What the user can do now. */
