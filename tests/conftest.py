@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import hypothesis
@@ -57,6 +58,9 @@ def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test ends: one whose subject fails in such a way that it waits for ever fails, and the others run."""
 
     def give_up(_: int, frame: object) -> None:
+        with suppress(RuntimeError):  # no loop runs
+            for task in asyncio.all_tasks():
+                task.print_stack(limit=3)
         raise TestHangs(f"{request.node.name} has not ended in time")
 
     before = signal.signal(signal.SIGALRM, give_up)
@@ -114,10 +118,10 @@ async def sim() -> AsyncIterator[Simulator]:
 async def open_harness(request: pytest.FixtureRequest, sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarness]:
     """A function that starts a bridge in front of the simulated Gateway; its arguments are settings.
 
-    Its Gateway timeout is 3 s, as a busy machine may pause for 1 s. A test with the mark `unanswered` waits for that
+    Its Gateway timeout is 10 s, as a busy machine may pause for seconds. A test with the mark `unanswered` waits for that
     timeout, so there it is shorter.
     """
-    timeout = "1.5" if request.node.get_closest_marker("unanswered") else "3"
+    timeout = "1.5" if request.node.get_closest_marker("unanswered") else "10"
     async with AsyncExitStack() as stack:
 
         async def open_bridge(*, ready: bool = True, gateway: str | None = None, **env: str) -> Harness:

@@ -104,7 +104,7 @@ async def test_an_incomplete_body_holds_a_slot(gate: MarketStage, dial: Dial) ->
     late.send_request("GET", STATUS)
 
     assert await late.is_silent()
-    assert gate.calls() == []
+    assert gate.calls(STATUS) == gate.calls(USER) == []
 
 
 async def test_an_incomplete_body_holds_a_slot_after_its_client_has_disconnected(gate: MarketStage, dial: Dial) -> None:

@@ -34,7 +34,7 @@ async def open_bridge(sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenBridg
     async with AsyncExitStack() as stack:
 
         async def open_with(options: ProfileOptions = WITH_CACHE, **env: str) -> Harness:
-            settings = settings_for(sim.url, tmp_path / "state", **{"IBKR_GATEWAY_TIMEOUT": "1", **env})
+            settings = settings_for(sim.url, tmp_path / "state", **{"IBKR_GATEWAY_TIMEOUT": "10", **env})
             harness = await stack.enter_async_context(Harness(settings, options=options))
             await harness.wait_until(SessionState.READY)
             return harness
@@ -276,7 +276,7 @@ async def test_ghost_calls_in_all_slots_do_not_stop_a_gateway_that_answers(
     open_bridge: OpenBridge, sim: Simulator
 ) -> None:
     """Checks are answered, so there is a free slot: one call at a time is admitted, and each answer frees a slot."""
-    harness = await open_bridge(UNLIMITED)
+    harness = await open_bridge(UNLIMITED, IBKR_GATEWAY_TIMEOUT="1.5")
     for target in (META, SUMMARY, "/portfolio/accounts", ORDER.target):
         sim.faults.add("silence", path=target, times=1)
     await asyncio.gather(*(harness.get(path) for path in (META, SUMMARY, "/portfolio/accounts")))
@@ -330,7 +330,7 @@ async def test_an_order_whose_response_comes_late_invalidates_responses_then(
     open_bridge: OpenBridge, sim: Simulator
 ) -> None:
     """Its caller was told that the outcome is unknown, and reads the account."""
-    harness = await open_bridge()
+    harness = await open_bridge(IBKR_GATEWAY_TIMEOUT="1")
     sim.faults.add("delay", path=ORDER.target, times=1, seconds=1.5)
     unknown = await harness.post(ORDER.target, ORDER.body)
     before = await harness.get(SUMMARY)
