@@ -118,8 +118,8 @@ async def sim() -> AsyncIterator[Simulator]:
 async def open_harness(request: pytest.FixtureRequest, sim: Simulator, tmp_path: Path) -> AsyncIterator[OpenHarness]:
     """A function that starts a bridge in front of the simulated Gateway; its arguments are settings.
 
-    Its Gateway timeout is 10 s, as a busy machine may pause for seconds. A test with the mark `unanswered` waits for that
-    timeout, so there it is shorter.
+    Its Gateway timeout is 10 s, as a busy machine may pause for seconds. A test with the mark `unanswered` waits for
+    that timeout, so there it is shorter.
     """
     timeout = "1.5" if request.node.get_closest_marker("unanswered") else "10"
     async with AsyncExitStack() as stack:

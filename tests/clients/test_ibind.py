@@ -141,7 +141,7 @@ async def test_ibind_recognises_every_question(bridge: Harness, sim: Simulator) 
 
     def use(client: Any) -> None:
         client.receive_brokerage_accounts()
-        stop = order(order_type="STP", side="SELL", quantity=50_000)
+        stop = order(order_type="STP", side="SELL", quantity=5_500)
         assert client.place_order(stop, answers).data["order_status"] == "PreSubmitted"
 
     await run_with_client(use)

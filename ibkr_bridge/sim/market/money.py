@@ -5,7 +5,7 @@ moment the net liquidation value is cash and market value. A future has no marke
 cash, as IBKR counts it ("cash recognized at the time of trade + futures P&L").
 
 Simpler than at IBKR: margins are shares of the value, there is neither interest nor a dividend, and the profit of the
-day includes what other currencies gained. No order is refused for lack of funds.
+day includes what other currencies gained.
 """
 
 from __future__ import annotations

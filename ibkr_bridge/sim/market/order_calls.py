@@ -20,7 +20,7 @@ from ibkr_bridge.sim.market.dispatch import (
     error_response,
     ok_response,
 )
-from ibkr_bridge.sim.market.previews import describe_preview
+from ibkr_bridge.sim.market.previews import describe_preview, foresee
 from ibkr_bridge.sim.market.questions import Change, PendingQuestion
 from ibkr_bridge.sim.market.tickets import CONFIRMATION, BadTicketError, questions, read_ticket
 from ibkr_bridge.sim.market.world import World
@@ -71,7 +71,8 @@ def modify_order(world: World, request: MarketRequest) -> MarketResponse:
         return error_response(200, f"OrderID {request.parts['order']} doesn't exist")
     ticket = {"cOID": old.coid} | request.form
     order = read_ticket(ticket, old.account, world.quotes, request.now)
-    return _question_or_apply(world, request, [Change(old.number, order)])
+    changes = [Change(old.number, order)]
+    return _refusal(world, request, changes) or _question_or_apply(world, request, changes)
 
 
 @order_call
@@ -101,12 +102,10 @@ def reply_to_question(world: World, request: MarketRequest) -> MarketResponse:
 def whatif(world: World, request: MarketRequest) -> MarketResponse:
     """The cost of an order, without placing it; IBKR warns if no market data line of its contract is open."""
     order = _read_orders(world, request)[0]
-    price = order.price or world.quotes.last_price(order.conid, request.now)
     has_line = world.sessions.brokerage is not None and order.conid in world.sessions.brokerage.lines
     is_quoted = has_line and world.quotes.availability.kind_of(order.conid) != MISSING
-    return ok_response(
-        {**describe_preview(world, order, price, request.now), "warn": None if is_quoted else NO_QUOTES, "error": None}
-    )
+    preview = describe_preview(foresee(world, order, request.now), order)
+    return ok_response({**preview, "warn": None if is_quoted else NO_QUOTES})
 
 
 def suppress_questions(world: World, request: MarketRequest) -> MarketResponse:
@@ -155,20 +154,38 @@ def _apply_all(world: World, request: MarketRequest, changes: list[Change]) -> M
 
 def _refusal(world: World, request: MarketRequest, changes: list[Change]) -> MarketResponse | None:
     """IBKR's refusal if it cannot accept these changes, whatever is confirmed; None if it can."""
+    reasons = (_name_refusal, _change_refusal, _funds_refusal)
+    words = next((words for reason in reasons if (words := reason(world, request.now, changes))), None)
+    return None if words is None else error_response(200, words)
+
+
+def _name_refusal(world: World, now: float, changes: list[Change]) -> str | None:
+    """Whether a name is taken, or that of a parent is unknown."""
     new = [change.order for change in changes if change.order_number is None]
     names = [order.coid for order in new if order.coid]
     for name in names:
-        if world.book.has_coid(name, request.now) or names.count(name) > 1:
-            return error_response(200, f"Order couldn't be submitted: Local order ID={name} is already registered.")
+        if world.book.has_coid(name, now) or names.count(name) > 1:
+            return f"Order couldn't be submitted: Local order ID={name} is already registered."
     for order in new:
-        if order.parent and order.parent not in names and not world.book.has_coid(order.parent, request.now):
+        if order.parent and order.parent not in names and not world.book.has_coid(order.parent, now):
             # This text is invented; IBKR's own is not known.
-            return error_response(200, f"Order couldn't be submitted: no order is called {order.parent}.")
-    for number in (change.order_number for change in changes if change.order_number is not None):
-        old = world.book.find(number, request.now)
-        if old is None or not old.is_working:
-            return error_response(200, f"OrderID {number} doesn't exist")
+            return f"Order couldn't be submitted: no order is called {order.parent}."
     return None
+
+
+def _change_refusal(world: World, now: float, changes: list[Change]) -> str | None:
+    """Whether an order that is to be changed has ended."""
+    for number in (change.order_number for change in changes if change.order_number is not None):
+        old = world.book.find(number, now)
+        if old is None or not old.is_working:
+            return f"OrderID {number} doesn't exist"
+    return None
+
+
+def _funds_refusal(world: World, now: float, changes: list[Change]) -> str | None:
+    """Whether an account has not the funds for an order. The children of a bracket close what it opens."""
+    parents = (change.order for change in changes if not change.order.parent)
+    return next((words for order in parents if (words := foresee(world, order, now).funds_error)), None)
 
 
 def _send_prompt(world: World, changes: list[Change]) -> MarketResponse:

@@ -51,6 +51,18 @@ async def test_a_plain_order_is_placed_at_once(sim: Simulator, wire: Wire) -> No
     assert (str(row["orderId"]), row["order_ref"], row["status"]) == (placed["order_id"], "mine", "Submitted")
 
 
+async def test_an_order_beyond_the_funds_is_refused(sim: Simulator, wire: Wire) -> None:
+    """With status 200, as IBKR refuses an order. It is in no list, and neither is a change that needs too much."""
+    refused = await place(wire, ticket(sim, quantity=100_000))
+    [placed] = await place(wire, ticket(sim))
+    change = (
+        await wire.call("POST", f"{API}/account/DU1234567/order/{placed['order_id']}", ticket(sim, quantity=9e5))
+    ).json()
+
+    assert refused["error"].startswith("YOUR ORDER IS NOT ACCEPTED") and change["error"].startswith("YOUR ORDER IS NOT")
+    assert [row["totalSize"] for row in await live(wire)] == [1]
+
+
 async def test_the_first_list_of_a_session_is_empty_and_no_snapshot(sim: Simulator, wire: Wire) -> None:
     """So is every forced list."""
     await place(wire, ticket(sim))

@@ -41,3 +41,11 @@ async def test_a_preview_shows_the_summary_of_the_account(wire: Wire) -> None:
 
     assert shown["equity"]["current"] == f"{summary['equityWithLoanValue']:,.2f}"
     assert shown["initial"]["current"] == f"{summary['initialMargin']:,.2f}"
+
+
+async def test_a_preview_of_an_order_beyond_the_funds_has_an_error(wire: Wire) -> None:
+    """An order that frees margin is accepted, whatever it is worth."""
+    shown, sold = await preview(wire, quantity=100_000), await preview(wire, side="SELL", quantity=100)
+
+    assert shown["error"].startswith("YOUR ORDER IS NOT ACCEPTED")
+    assert sold["error"] is None
