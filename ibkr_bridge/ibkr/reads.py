@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -27,6 +28,13 @@ class IbkrRead:
     """Its path below `/v1/api`, not encoded."""
     query: tuple[tuple[str, str], ...] = ()
     subject: Subject = Subject.NOTHING
+    body: bytes = b""
+    """Sent with POST, if there is one."""
+
+    @property
+    def method(self) -> str:
+        """The method of HTTP."""
+        return "POST" if self.body else "GET"
 
     @property
     def target(self) -> str:
@@ -98,6 +106,12 @@ def contract_search(symbol: str) -> IbkrRead:
 def definitions(conids: Iterable[int]) -> IbkrRead:
     """The definitions of contracts."""
     return IbkrRead(("trsrv", "secdef"), (("conids", _joined(conids)),), Subject.INSTRUMENT)
+
+
+def contract_rules(conid: int, *, is_buy: bool) -> IbkrRead:
+    """What IBKR allows for one side of a contract: types, times in force, steps of prices."""
+    body = json.dumps({"conid": conid, "isBuy": is_buy}).encode()
+    return IbkrRead(("iserver", "contract", "rules"), (), Subject.INSTRUMENT, body)
 
 
 def quote_snapshot(conids: Iterable[int], fields: Iterable[str]) -> IbkrRead:

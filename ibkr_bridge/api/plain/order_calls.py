@@ -6,6 +6,7 @@ answer is the order as the journal has it then; what IBKR refused is an error wi
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from contextlib import suppress
@@ -19,7 +20,13 @@ from ibkr_bridge.api.plain.accounts import find_account
 from ibkr_bridge.api.plain.answers import answer, read_struct
 from ibkr_bridge.api.plain.journal import describe, fetch_row, find_placement, find_record, is_number, order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader, to_fetched
-from ibkr_bridge.api.plain.symbol_resolution import SYMBOL_HINT, fetch_instruments, resolve_symbol, the_first
+from ibkr_bridge.api.plain.symbol_resolution import (
+    SYMBOL_HINT,
+    fetch_instruments,
+    fetch_rules,
+    resolve_symbol,
+    the_first,
+)
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call
@@ -37,12 +44,14 @@ from ibkr_bridge.ibkr import reads
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.ibkr.reads import OrderPath, Subject
+from ibkr_bridge.models.base import Side
 from ibkr_bridge.models.instruments import Instrument
 from ibkr_bridge.models.orders import BRIDGE_COID_PREFIX, Order, OrderChange, OrderTicket, QuestionAnswer
 from ibkr_bridge.orders.journal.order_record import OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.request_parsing import build_context, idempotency_key
+from ibkr_bridge.translation.contract_rules import check_change, check_rules
 from ibkr_bridge.translation.instruments import SymbolQuery, parse_symbol
 from ibkr_bridge.translation.numbers import Row, to_conid
 from ibkr_bridge.translation.order_answers import read_preview
@@ -109,13 +118,23 @@ async def _read_placement(request: web.Request, *, is_order: bool) -> Placement:
     reader = PlainReader(request)
     account = await find_account(request, reader)
     conid = ticket.conid or await resolve_symbol(reader, _symbol_of(ticket))
+    instrument, rules = await asyncio.gather(_describe(reader, ticket, conid), fetch_rules(reader, conid, ticket.side))
+    if rules is not None:
+        check_rules(ticket, account.id, rules)
+    return _placement(request, ticket, account.id, conid, instrument)
+
+
+async def _describe(reader: PlainReader, ticket: OrderTicket, conid: int) -> Instrument | None:
+    """The instrument of a ticket; None if IBKR does not say: then it says at the placement whether it has it.
+
+    Raises:
+        InstrumentNotFound: there is none.
+    """
     try:
         found = await fetch_instruments(reader, [conid])
-    except BridgeError:  # IBKR itself knows whether it has the instrument
-        instrument = None
-    else:
-        instrument = the_first(found, "conid" if ticket.conid else "symbol")
-    return _placement(request, ticket, account.id, conid, instrument)
+    except BridgeError:
+        return None
+    return the_first(found, "conid" if ticket.conid else "symbol")
 
 
 async def _repeated_conid(request: web.Request, ticket: OrderTicket) -> int | None:
@@ -178,6 +197,9 @@ async def change_order(request: web.Request) -> web.Response:
         raise OrderNotWorking("the order is over: it was filled, cancelled or rejected")
     row = row_with_journal(row, order_view(request).ticket_of(record) if record is not None else {})
     ticket = changed_ticket(row, change)
+    rules = await fetch_rules(PlainReader(request), ticket["conid"], Side(ticket["side"].lower()))
+    if rules is not None:
+        check_change(change, rules)
     await _submit(request, reads.modification(_account_of(record, row), number), encode_body(ticket))
     made = request[REQUEST_CONTEXT].order_record
     order = _order_of(request, made)

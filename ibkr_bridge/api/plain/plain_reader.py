@@ -16,7 +16,7 @@ from aiohttp import web
 
 from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import CallContext, CallerGone
-from ibkr_bridge.calls.header_policy import request_headers
+from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call, Response, discard, read_fully
 from ibkr_bridge.errors import UpstreamError
 from ibkr_bridge.ibkr.catalogue import endpoint_of
@@ -89,7 +89,7 @@ class PlainReader:
         return await to_fetched(self._request, context, response, read.subject)
 
     def _context(self, read: IbkrRead) -> CallContext:
-        call = Call("GET", read.target, request_headers(()))
+        call = Call(read.method, read.target, request_headers(JSON_HEADERS if read.body else ()), read.body)
         endpoint = endpoint_of(call.method, call.target)
         return build_context(self._request, call, endpoint, read.segments, max_wait_s=self.profile.settings.max_wait_s)
 

@@ -14,9 +14,10 @@ from ibkr_bridge.api.plain.instrument_directory import InstrumentDirectory
 from ibkr_bridge.api.plain.plain_reader import PlainReader
 from ibkr_bridge.errors import AmbiguousSymbol, BadRequest, BridgeError, InstrumentNotFound
 from ibkr_bridge.ibkr import reads
-from ibkr_bridge.models.base import AssetClass
+from ibkr_bridge.models.base import AssetClass, Side
 from ibkr_bridge.models.instruments import Candidate, Instrument
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.translation.contract_rules import ContractRules, read_rules
 from ibkr_bridge.translation.instruments import (
     LISTED_CLASSES,
     PAIR,
@@ -190,3 +191,12 @@ async def describe_if_possible(reader: PlainReader, conids: Iterable[int]) -> Ma
         return {each.conid: each for each in await fetch_instruments(reader, conids)}
     except BridgeError:
         return {}
+
+
+async def fetch_rules(reader: PlainReader, conid: int, side: Side) -> ContractRules | None:
+    """What IBKR allows for a contract; None if IBKR does not say now: then its answer to the order says it."""
+    try:
+        fetched = await reader.fetch(reads.contract_rules(conid, is_buy=side is Side.BUY))
+    except BridgeError:
+        return None
+    return read_rules(fetched.body)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from ibkr_bridge.sim.market.instruments import STOCK, Instrument
+from ibkr_bridge.sim.market.instruments import CURRENCY, STOCK, Instrument
 
 MONTHS = "SEP27;DEC27;MAR28"
 """The months of options that a search names."""
@@ -51,18 +52,33 @@ def details_row(instrument: Instrument) -> dict[str, Any]:
     }
 
 
-def rules_row(instrument: Instrument) -> dict[str, Any]:
-    """The order types, sizes and prices that a contract allows."""
-    kinds = ["limit", "market", "stop", "stop_limit"]
+OUTSIDE_HOURS = ["limit", "stop_limit", "lit", "trailing_stop_limit", "relative"]
+DERIVATIVE_TYPES = ["limit", "market", "stop", "stop_limit", "mit", "lit", "trailing_stop", "trailing_stop_limit"]
+STOCK_TYPES = [*DERIVATIVE_TYPES, "midprice", "relative", "marketonclose", "limitonclose"]
+TIMES = ["IOC/MARKET,LIMIT,RELATIVE,MARKETONCLOSE,MIDPRICE,LIMITONCLOSE,MKT_PROTECT,STPPRT,a", "GTC/o,a", "DAY/o,a"]
+
+
+def rules_row(instrument: Instrument, accounts: Iterable[str]) -> dict[str, Any]:
+    """The order types, sizes and prices that a contract allows: for a stock as IBKR's OpenAPI document shows them.
+
+    What IBKR says of other classes is not documented; the lists are shorter by what exists for stocks alone.
+    """
+    is_stock = instrument.kind == STOCK
     return {
         "algoEligible": True,
-        "canTradeAcctIds": [],
-        "orderTypes": kinds,
-        "orderTypesOutside": ["limit"],
+        "canTradeAcctIds": [*accounts],
+        "error": None,
+        "orderTypes": STOCK_TYPES if is_stock else DERIVATIVE_TYPES,
+        "fraqTypes": DERIVATIVE_TYPES if is_stock else [],
+        "cqtTypes": DERIVATIVE_TYPES if is_stock or instrument.kind == CURRENCY else [],
+        "orderTypesOutside": OUTSIDE_HOURS,
         "defaultSize": 100,
-        "sizeIncrement": 1,
-        "tifTypes": ["DAY/o,a", "GTC/o,a"],
+        "sizeIncrement": 100 if is_stock else 1,
+        "tifTypes": [*TIMES, "OPG/LIMIT,MARKET,a"] if is_stock else TIMES,
         "limitPrice": instrument.price,
+        "priceMagnifier": None,
+        "negativeCapable": False,
+        "incrementRules": [{"lowerEdge": 0.0, "increment": instrument.tick}],
         "increment": instrument.tick,
         "incrementDigits": -int(instrument.tick.as_tuple().exponent),
         "forceOrderPreview": False,

@@ -87,14 +87,18 @@ def details_and_rules(world: World, request: MarketRequest) -> MarketResponse:
     return (
         error_response(500, "Contract not found")
         if instrument is None
-        else ok_response(details_row(instrument) | {"rules": rules_row(instrument)})
+        else ok_response(details_row(instrument) | {"rules": rules_row(instrument, world.accounts)})
     )
 
 
 def rules(world: World, request: MarketRequest) -> MarketResponse:
     """The order types and sizes that a contract allows."""
     instrument = _find_instrument(world, str(request.form.get("conid", "")))
-    return error_response(500, "Contract not found") if instrument is None else ok_response(rules_row(instrument))
+    return (
+        error_response(500, "Contract not found")
+        if instrument is None
+        else ok_response(rules_row(instrument, world.accounts))
+    )
 
 
 def algos(world: World, request: MarketRequest) -> MarketResponse:

@@ -44,6 +44,41 @@ async def test_an_order_is_placed_by_its_symbol(harness: Harness) -> None:
     assert (await harness.get(f"/orders/{order.id}")).json["status"] == "filled"
 
 
+@pytest.mark.parametrize(
+    ("members", "field"),
+    [
+        ({"type": "limit", "limit_price": "190.255"}, "limit_price"),
+        ({"symbol": "ES@CME", "type": "midprice"}, "type"),
+        ({"symbol": "ES@CME", "time_in_force": "opg"}, "time_in_force"),
+        ({"symbol": "ES@CME", "quantity": "0.5"}, "quantity"),
+    ],
+)
+async def test_what_ibkr_does_not_allow_for_the_contract_is_not_sent(
+    harness: Harness, sim: Simulator, members: dict[str, str], field: str
+) -> None:
+    """Its rules say it before the order; IBKR's own answer would be a sentence for people."""
+    reply = await place(harness, MARKET | members)
+
+    assert (reply.status, reply.json["code"], reply.json["field"]) == (422, "validation_failed", field)
+    assert placements(sim) == []
+
+
+async def test_a_change_keeps_the_rules_of_the_contract(harness: Harness, sim: Simulator) -> None:
+    """Its prices are multiples of the step."""
+    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+
+    refused = await harness.request("PATCH", f"/orders/{order['id']}", body={"limit_price": "189.995"})
+
+    assert (refused.status, refused.json["field"]) == (422, "limit_price")
+
+
+async def test_an_order_is_placed_although_ibkr_does_not_say_the_rules(harness: Harness, sim: Simulator) -> None:
+    """IBKR says then itself whether it takes the order."""
+    sim.faults.add("html-500", path="/iserver/contract/rules")
+
+    assert (await place(harness, MARKET)).json["state"] == "placed"
+
+
 async def test_a_question_is_shown_and_answered(harness: Harness) -> None:
     """A page that is loaded again finds the question in the order."""
     asked = msgspec.json.decode((await place(harness, FAR_LIMIT)).body, type=Order)
