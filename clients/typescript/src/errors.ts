@@ -68,6 +68,11 @@ export class BridgeError extends Error {
     return (this.members["candidates"] as Candidate[] | undefined) ?? [];
   }
 
+  /** The order of the call in the bridge's journal: `order(orderId)` shows what became of it. Null if there is none. */
+  get orderId(): string | null {
+    return (this.members["order_id"] as string | null | undefined) ?? null;
+  }
+
   /** The order that was rejected or not placed; null if the error is not about one. */
   get order(): Order | null {
     return (this.members["order"] as Order | undefined) ?? null;

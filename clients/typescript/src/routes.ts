@@ -235,7 +235,7 @@ function statusFor(error: BridgeError): number {
 function forPage(error: BridgeError): Record<string, unknown> {
   return {
     ...{ code: error.code, status: statusFor(error), user_message: error.userMessage, action: error.action, field: error.field },
-    ...{ request_id: error.requestId, retry_after: error.retryAfter, retryable: error.retryAfter !== null },
+    ...{ order_id: error.orderId, request_id: error.requestId, retry_after: error.retryAfter, retryable: error.retryAfter !== null },
     ...(error.candidates.length ? { candidates: error.candidates } : {}),
     ...(error.order ? { order: error.order } : {}),
   };

@@ -45,6 +45,13 @@ test("a page gets of an error only what it may show", async () => {
   assert.deepEqual([body.hint, body.detail], [undefined, undefined]);
 });
 
+test("a page gets the id of an order whose outcome is unknown", async () => {
+  const { bridge } = bridgeWith(problem(502, "order_unknown", {}, { order_id: "o1" }));
+  const reply = await bridge.route.place({ authorize })(post("/orders", {}), params({ account: "DU1" }));
+
+  assert.equal((await reply.json()).order_id, "o1");
+});
+
 test("a wrong key of the server does not sign the user out", async () => {
   const { bridge } = bridgeWith(problem(401, "invalid_key"));
 

@@ -13,7 +13,7 @@ export function scripted(...answers) {
 export const ACCESS = { url: "http://127.0.0.1:8000", key: "k".repeat(40) };
 export const problem = (status, code, headers = {}, more = {}) =>
   Response.json({ code, status, detail: "what happened", hint: "for developers", user_message: "For users.", request_id: "r1",
-    field: null, action: { kind: "none", url: null }, ...more }, { status, headers });
+    field: null, order_id: null, action: { kind: "none", url: null }, ...more }, { status, headers });
 export const refused = () => Promise.reject(Object.assign(new TypeError("fetch failed"), { cause: { code: "ECONNREFUSED" } }));
 export const broken = () => Promise.reject(Object.assign(new TypeError("fetch failed"), { cause: { code: "ECONNRESET" } }));
 

@@ -84,6 +84,16 @@ test("an error has all that the bridge says of it", async () => {
   assert.deepEqual([error.status, error.code, error.userMessage, error.field], [409, "ambiguous_symbol", "For users.", "symbol"]);
   assert.deepEqual([error.hint, error.requestId, error.action.url], ["for developers", "r1", "https://localhost:5000"]);
   assert.equal(error.candidates[0].symbol, "ES");
+  assert.equal(error.orderId, null);
+});
+
+test("an order whose outcome is unknown can be looked up", async () => {
+  const { fetch, requests } = scripted(problem(502, "order_unknown", {}, { order_id: "o1" }), Response.json({ id: "o1", state: "placed" }));
+  const bridge = createBridge({ ...ACCESS, fetch });
+  const error = await errorOf(bridge.place("DU1234567", TICKET));
+  const order = await bridge.order(error.orderId);
+
+  assert.deepEqual([order.state, requests[1].url], ["placed", `${ACCESS.url}/orders/o1`]);
 });
 
 test("what is no bridge is named", async () => {

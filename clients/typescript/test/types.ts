@@ -24,6 +24,8 @@ export function explain(error: unknown): string {
   switch (error.code) {
     case "ambiguous_symbol":
       return error.candidates.map((each) => each.symbol).join(", ");
+    case "order_unknown":
+      return error.orderId?.toUpperCase() ?? "";
     case "bridge_unreachable":
       return error.userMessage;
     // @ts-expect-error  there is no such code

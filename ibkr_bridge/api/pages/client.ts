@@ -1293,6 +1293,11 @@ export class BridgeError extends Error {
     return (this.members["candidates"] as Candidate[] | undefined) ?? [];
   }
 
+  /** The order of the call in the bridge's journal: `order(orderId)` shows what became of it. Null if there is none. */
+  get orderId(): string | null {
+    return (this.members["order_id"] as string | null | undefined) ?? null;
+  }
+
   /** The order that was rejected or not placed; null if the error is not about one. */
   get order(): Order | null {
     return (this.members["order"] as Order | undefined) ?? null;
@@ -1903,7 +1908,7 @@ function statusFor(error: BridgeError): number {
 function forPage(error: BridgeError): Record<string, unknown> {
   return {
     ...{ code: error.code, status: statusFor(error), user_message: error.userMessage, action: error.action, field: error.field },
-    ...{ request_id: error.requestId, retry_after: error.retryAfter, retryable: error.retryAfter !== null },
+    ...{ order_id: error.orderId, request_id: error.requestId, retry_after: error.retryAfter, retryable: error.retryAfter !== null },
     ...(error.candidates.length ? { candidates: error.candidates } : {}),
     ...(error.order ? { order: error.order } : {}),
   };
