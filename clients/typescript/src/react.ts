@@ -2,7 +2,7 @@
 "use client";
 import { createContext, useCallback, useContext, useRef, useState, useSyncExternalStore } from "react";
 import { BridgeError } from "./errors.js";
-import { askApp, watchedAt, type Loaded } from "./page.js";
+import { callRoute, watchedAt, type Loaded } from "./page.js";
 import type { Account, OpenQuestion, Order, OrderList, OrderTicket, PositionList, Preview, QuoteList, Session } from "./types.js";
 
 export { BridgeError } from "./errors.js";
@@ -86,7 +86,7 @@ export function useTicket(account: string): Ticketing {
     busy.current = true;
     setState((before) => ({ ...before, error: null, isSending: true }));
     try {
-      const answer = await askApp<Answer>(base + path, init);
+      const answer = await callRoute<Answer>(base + path, init);
       setState((before) => ({ ...before, isSending: false, ...(isOrder ? { order: answer as Order } : {}) }));
       return answer;
     } catch (error) {

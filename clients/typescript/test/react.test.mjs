@@ -1,44 +1,11 @@
 // The hooks in a page: what they show, and that an order is sent once.
 import assert from "node:assert/strict";
-import { afterEach, before, beforeEach, test } from "node:test";
-import { Window } from "happy-dom";
+import { afterEach, beforeEach, test } from "node:test";
+import { answers, closePage, hooks, openPage, React, requests, show } from "./page.mjs";
 import { problem } from "./scripted.mjs";
 
-let React, createRoot, hooks, root, container, answers, requests;
-
-before(async () => {
-  const window = new Window({ url: "http://localhost:3000" });
-  const page = { window, document: window.document, navigator: window.navigator, IS_REACT_ACT_ENVIRONMENT: true };
-  for (const [name, value] of Object.entries(page)) {
-    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true }); // later versions of Node have a navigator
-  }
-  React = await import("react");
-  ({ createRoot } = await import("react-dom/client"));
-  hooks = await import("../dist/react.js");
-});
-
-beforeEach(() => {
-  [answers, requests] = [new Map(), []];
-  globalThis.fetch = async (path, init) => {
-    requests.push({ path, ...init });
-    return answers.get(`${init?.method ?? "GET"} ${path}`)();
-  };
-  container = document.createElement("div");
-  root = createRoot(container);
-});
-
-afterEach(() => React.act(async () => root.unmount()));
-
-// Show a component, and return what its hook returns.
-async function show(useHook) {
-  const shown = {};
-  const Page = () => {
-    shown.current = useHook();
-    return null;
-  };
-  await React.act(async () => root.render(React.createElement(Page)));
-  return shown;
-}
+beforeEach(openPage);
+afterEach(closePage);
 
 test("a value is loading, then ready", async () => {
   answers.set("GET /api/bridge/session", () => Response.json({ ready: true, state: "ready" }));
