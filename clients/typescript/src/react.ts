@@ -6,6 +6,7 @@ import { callRoute, watchedAt, type Loaded } from "./page.js";
 import type { Account, OpenQuestion, Order, OrderList, OrderTicket, PositionList, Preview, QuoteList, Session } from "./types.js";
 
 export { BridgeError } from "./errors.js";
+export { callRoute } from "./page.js";
 export type { Loaded } from "./page.js";
 
 /** Where the app has the routes of the bridge. */

@@ -7,6 +7,13 @@ import { problem } from "./scripted.mjs";
 beforeEach(openPage);
 afterEach(closePage);
 
+test("a page may call the routes itself", async () => {
+  answers.set("DELETE /api/bridge/orders/o1", () => Response.json({ id: "o1", state: "placed", status: "cancelling" }));
+  const order = await hooks.callRoute("/api/bridge/orders/o1", { method: "DELETE" });
+
+  assert.equal(order.status, "cancelling");
+});
+
 test("a value is loading, then ready", async () => {
   answers.set("GET /api/bridge/session", () => Response.json({ ready: true, state: "ready" }));
   const shown = await show(() => hooks.useSession());
