@@ -1,8 +1,9 @@
 // The calls of the bridge as functions. `createBridge()` runs on the app's server, where the key is.
 import { BridgeError } from "./errors.js";
-import { readEvents, type BridgeEvent, type EventOptions } from "./events.js";
+import { readEvents, type EventOptions } from "./events.js";
 import { routeHandlers, type RouteHandlers } from "./routes.js";
 import type { BridgeOptions } from "./settings.js";
+import type { BridgeEvent } from "./topics.js";
 import { Transport, type Call, type CallOptions } from "./transport.js";
 import type {
   Account, AccountList, AssetClass, Balance, History, Instrument, InstrumentSearch, IssuedToken, Order, OrderChange,

@@ -1,48 +1,16 @@
 // The events of the bridge as an async iterator. It connects again by itself, after the last event that it had, and
 // says when what is shown is old and when it is current again.
 import { BridgeError } from "./errors.js";
+import { eventQuery, toEvent, type BridgeEvent, type EventChoice, type SentEvent } from "./topics.js";
 import { errorOf, sleep, type Transport } from "./transport.js";
-import type { Account, Order, PositionList, Quote, Session, Trade } from "./types.js";
 
-/** What each topic sends. */
-export interface Topics {
-  session: Session;
-  account: Account;
-  positions: PositionList;
-  orders: Order;
-  trades: Trade;
-  quotes: Quote;
-}
-
-export type Topic = keyof Topics;
-type Data = { [Name in Topic]: { type: Name; id: string | null; data: Topics[Name] } }[Topic];
-/** A value of a topic, or what is to be known of the stream: `stale` values are old until they are `fresh` again. */
-export type BridgeEvent =
-  | Data
-  | { type: "stale"; reason: string; topic: Topic | null }
-  | { type: "fresh"; topic: Topic | null }
-  | { type: "gap" } // events were missed that the bridge no longer has; the present state follows
-  | { type: "problem"; data: Readonly<Record<string, unknown>> };
-
-export interface EventOptions {
-  /** All but quotes if it is left out; with `instruments`, quotes as well. */
-  topics?: readonly Topic[] | undefined;
-  /** Symbols (text) and IBKR's numbers of the quotes. */
-  instruments?: readonly (string | number)[] | undefined;
+export interface EventOptions extends EventChoice {
   signal?: AbortSignal | undefined;
   /** The id of the last event that an earlier connection had. */
   lastEventId?: string | undefined;
 }
 
-/** One event as it was sent. */
-interface SentEvent {
-  name: string;
-  id: string | null;
-  data: Readonly<Record<string, unknown>>;
-}
-
 const OPEN = { type: "open" } as const; // the bridge has accepted the stream
-const ALL_TOPICS: readonly Topic[] = ["session", "account", "positions", "orders", "trades"];
 const SILENCE_S = 40; // the bridge sends a comment every 15 s
 const FIRST_DELAY_S = 1;
 const MAX_DELAY_S = 30;
@@ -64,14 +32,6 @@ function parseBlock(block: string): SentEvent | null {
   const data = fields.get("data");
   if (data === undefined) return null;
   return { name: fields.get("event") ?? "", id: fields.get("id") ?? null, data: JSON.parse(data) as SentEvent["data"] };
-}
-
-/** The query of a stream. */
-export function eventQuery({ topics, instruments = [] }: EventOptions): Record<string, readonly (string | number)[]> {
-  const quoted = instruments.length > 0 ? [...ALL_TOPICS, "quotes"] : ALL_TOPICS;
-  const symbols = instruments.filter((each) => typeof each === "string");
-  const conids = instruments.filter((each) => typeof each === "number");
-  return { topics: topics ?? quoted, symbols, conids };
 }
 
 /** The events, until the signal ends them. Throws if the bridge refuses the stream for good. */
@@ -144,13 +104,4 @@ function checkEnd(reason: string): void {
   if (FINAL_REASONS.has(reason)) {
     throw new BridgeError({ code: "invalid_key", status: 401, message: `the bridge ended the stream: ${reason}` });
   }
-}
-
-/** An event for the app. */
-export function toEvent({ name, id, data }: SentEvent): BridgeEvent {
-  const topic = typeof data["topic"] === "string" ? (data["topic"] as Topic) : null;
-  if (name === "stale") return { type: "stale", reason: String(data["reason"]), topic };
-  if (name === "fresh") return { type: "fresh", topic };
-  if (name === "gap") return { type: "gap" };
-  return name === "problem" ? { type: "problem", data } : ({ type: name, id, data } as unknown as Data);
 }
