@@ -16,6 +16,8 @@ export const answers = new Map();
 export const requests = [];
 let root;
 
+/** The real `fetch`, for a test that has a bridge. */
+export const nodeFetch = globalThis.fetch;
 globalThis.fetch = async (path, init) => {
   requests.push({ path, ...init });
   return answers.get(`${init?.method ?? "GET"} ${path}`)();
@@ -55,9 +57,9 @@ export async function setHidden(isHidden) {
 
 /** Wait until a condition holds. */
 export async function until(condition) {
-  for (let turn = 0; turn < 500; turn++) {
+  for (let turn = 0; turn < 2000; turn++) {
     if (condition()) return;
-    await React.act(() => new Promise((resolve) => setTimeout(resolve, 5)));
+    await React.act(() => new Promise((resolve) => setTimeout(resolve, 10)));
   }
   throw new Error(`it never came true: ${condition}`);
 }

@@ -88,6 +88,17 @@ test("one route serves them all", async () => {
   assert.equal(missing.status, 404);
 });
 
+test("the reads of the hooks are below the one route", async () => {
+  const { bridge, requests } = bridgeWith(Response.json({}), Response.json({}));
+  const { GET } = bridge.route.all({ authorize });
+  await GET(new Request(`${APP}/accounts`), params({ path: ["accounts"] }));
+  await GET(new Request(`${APP}/history?conid=1&period=1m&bar=1d&outside_hours=true`), params({ path: ["history"] }));
+
+  assert.deepEqual(requests.map((request) => request.url.replace(ACCESS.url, "")), [
+    "/accounts", "/history?conid=1&period=1m&bar=1d&outside_hours=true",
+  ]);
+});
+
 test("the events are below the one route too", async () => {
   const { bridge, requests } = bridgeWith(eventStream("event: gap\ndata: {}\n\n"));
   const reply = await bridge.route.all({ authorize }).GET(new Request(`${APP}/events`), params({ path: ["events"] }));
