@@ -51,6 +51,7 @@ export type Loaded<Value> =
   | { state: "ready"; data: Value; error: null }
   | { state: "failed"; data: Value | null; error: BridgeError }; // `data` is the last good value
 
+const FAILURE_DELAY_S = 3; // a value that is read once a minute must not be missing for a minute
 const LOADING: Loaded<never> = { state: "loading", data: null, error: null };
 
 /** Reads a value while somebody watches it and the page is visible. All who watch the same path share one. */
@@ -97,7 +98,9 @@ export class Watched<Value> {
   }
 
   private delayMs(): number {
-    return Math.max(this.seconds, this.current.error?.retryAfter ?? 0) * 1000;
+    const { error } = this.current;
+    if (error === null) return this.seconds * 1000;
+    return Math.max(Math.min(this.seconds, FAILURE_DELAY_S), error.retryAfter ?? 0) * 1000;
   }
 
   private show(next: Loaded<Value>): void {

@@ -70,6 +70,16 @@ test("nothing is read while the page is hidden, and at once when it is shown", a
   assert.deepEqual([reads, timerCount()], [before + 1, 0]);
 });
 
+test("a value that is rarely read is read again soon after a failure", async () => {
+  let reads = 0;
+  const value = new Watched(async () => { if (++reads === 1) throw new TypeError("it broke"); return reads; }, 60);
+  const unsubscribe = value.subscribe(() => undefined);
+  await until(() => value.current.state === "ready");
+  unsubscribe();
+
+  assert.equal(value.current.data, 2);
+});
+
 test("a route that answers with a page is named", async () => {
   answers.set("GET /api/bridge/session", () => new Response("<html>Sign in</html>"));
 
