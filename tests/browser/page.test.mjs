@@ -132,9 +132,11 @@ test("an order whose answer was lost is explained, and found", { skip }, async (
   await demo.trigger("done-cut-before", { path: "/orders", times: 1 });
   await fillTicket("");
 
-  await page.getByRole("region", { name: "Ticket" }).getByRole("status").filter({ hasText: "The list of orders shows what became of it." }).waitFor();
+  const status = page.getByRole("region", { name: "Ticket" }).getByRole("status");
+  await status.filter({ hasText: "the bridge is looking for it" }).waitFor();
   await picture("unknown");
   await newest().getByText("Filled").waitFor();
+  await status.filter({ hasText: "Filled" }).waitFor();
   assert.equal(await page.getByRole("region", { name: "Orders" }).locator("li").count(), before + 1);
   await demo.clear();
 });

@@ -1,12 +1,12 @@
-import type { History, Quote } from "@ibkr-bridge/client";
-import { useAnswer } from "@/lib/api";
+import type { Quote } from "@ibkr-bridge/client";
+import { useHistory } from "@ibkr-bridge/client/react";
 import { figure } from "@/lib/words";
 
 const [WIDTH, HEIGHT] = [600, 200];
 
 /** The prices of the last month; the last point moves with the quote. */
 export function Chart({ symbol, quote }: { symbol: string; quote: Quote | undefined }) {
-  const { data, problem } = useAnswer<History>(`/history?symbol=${encodeURIComponent(symbol)}&period=1m&bar=1d`, 60);
+  const { data, error } = useHistory({ symbol, period: "1m", bar: "1d" });
   const closes = (data?.bars ?? []).map((bar) => Number(bar.close));
   if (quote?.last && closes.length) closes.push(Number(quote.last));
   const [low, high] = [Math.min(...closes), Math.max(...closes)];
@@ -24,7 +24,7 @@ export function Chart({ symbol, quote }: { symbol: string; quote: Quote | undefi
           </svg>
           <figcaption><span>low {figure(`${low}`)}</span><span>high {figure(`${high}`)}</span></figcaption>
         </figure>
-      ) : <p className="quiet">{problem ?? "Loading …"}</p>}
+      ) : <p className="quiet">{error?.userMessage ?? "Loading …"}</p>}
     </section>
   );
 }

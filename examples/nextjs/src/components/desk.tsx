@@ -1,7 +1,7 @@
 "use client";
-import type { AccountList, Order } from "@ibkr-bridge/client";
-import { BridgePath, useOrders, useSession } from "@ibkr-bridge/client/react";
-import { useCallback, useState } from "react";
+import type { BridgeEvent, Order, Quote } from "@ibkr-bridge/client";
+import { BridgeError, BridgePath, callRoute, useAccounts, useEvents, useOrders, useSession } from "@ibkr-bridge/client/react";
+import { useState } from "react";
 import { Balance } from "@/components/balance";
 import { Chart } from "@/components/chart";
 import { Orders } from "@/components/orders";
@@ -10,15 +10,14 @@ import { Question } from "@/components/question";
 import { Quotes } from "@/components/quotes";
 import { SessionBanner } from "@/components/session-banner";
 import { Ticket } from "@/components/ticket";
-import { ask, useAnswer } from "@/lib/api";
-import { useLive } from "@/lib/use-live";
-import { useQuestion } from "@/lib/use-question";
 
+const ROUTES = "/api/ibkr";
 const SYMBOLS = ["AAPL", "MSFT", "IBM"];
+const TOPICS = ["session", "orders", "trades", "quotes"] as const;
 
 export function Desk() {
   return (
-    <BridgePath value="/api/ibkr">
+    <BridgePath value={ROUTES}>
       <Page />
     </BridgePath>
   );
@@ -27,23 +26,26 @@ export function Desk() {
 function Page() {
   const [symbol, setSymbol] = useState(SYMBOLS[0]);
   const [account, setAccount] = useState("");
-  const { data } = useAnswer<AccountList>("/accounts", 60);
+  const { data } = useAccounts();
   const chosen = account || data?.accounts[0]?.id;
 
   const session = useSession({ seconds: 2 });
   const orders = useOrders({ seconds: 3 });
-  const [refreshSession, refreshOrders] = [session.refresh, orders.refresh];
-  const onChange = useCallback((topic: string) => {
-    void (topic === "session" ? refreshSession() : refreshOrders());
-  }, [refreshSession, refreshOrders]);
-  const live = useLive(SYMBOLS.join(), onChange);
-  const question = useQuestion(orders.data?.orders, refreshOrders);
+  const asking = orders.data?.orders.find((order) => order.state === "question");
+
+  const [quotes, setQuotes] = useState<Record<string, Quote>>({});
+  const onEvent = (event: BridgeEvent) => {
+    if (event.type === "session") void session.refresh();
+    if (event.type === "orders" || event.type === "trades") void orders.refresh();
+    if (event.type === "quotes") setQuotes((last) => ({ ...last, [event.data.symbol ?? event.data.conid]: event.data }));
+  };
+  const isLive = useEvents({ topics: TOPICS, instruments: SYMBOLS, onEvent }).connection === "live";
 
   const [cancelProblem, setCancelProblem] = useState<string | null>(null);
   const cancel = async (order: Order) => {
-    const done = ask(`/orders/${encodeURIComponent(order.id)}`, { method: "DELETE" });
-    setCancelProblem(await done.then(() => null, (error: Error) => error.message));
-    await refreshOrders();
+    const done = callRoute<Order>(`${ROUTES}/orders/${encodeURIComponent(order.id)}`, { method: "DELETE" });
+    setCancelProblem(await done.then(() => null, (error: BridgeError) => error.userMessage));
+    await orders.refresh();
   };
   return (
     <>
@@ -55,23 +57,20 @@ function Page() {
           </select>
         )}
       </header>
-      <SessionBanner isLive={live.isLive} />
+      <SessionBanner isLive={isLive} />
       <main className={session.data?.ready && !session.error ? "" : "lost"}>
-        <Quotes symbols={SYMBOLS} live={live} chosen={symbol} onChoose={setSymbol} />
-        <Chart symbol={symbol} quote={live.quotes[symbol]} />
+        <Quotes symbols={SYMBOLS} quotes={quotes} isLive={isLive} chosen={symbol} onChoose={setSymbol} />
+        <Chart symbol={symbol} quote={quotes[symbol]} />
         {chosen && (
           <>
             <Balance key={chosen} account={chosen} />
-            <Ticket key={`${chosen} ${symbol}`} account={chosen} symbol={symbol} onPlaced={question.onPlaced}
-              current={(order) => orders.data?.orders.find(({ id }) => id === order.id) ?? order} />
+            <Ticket key={`${chosen} ${symbol}`} account={chosen} symbol={symbol} onPlaced={orders.refresh} />
             <Positions key={`positions of ${chosen}`} account={chosen} />
           </>
         )}
         <Orders list={orders} problem={cancelProblem} onCancel={cancel} />
       </main>
-      {question.open && (
-        <Question key={question.open.question.id} order={question.open} problem={question.problem} onAnswer={question.answer} />
-      )}
+      {asking && <Question key={asking.id} order={asking} />}
     </>
   );
 }

@@ -1,24 +1,25 @@
-import type { Live } from "@/lib/use-live";
+import type { Quote } from "@ibkr-bridge/client";
 import { figure, signOf } from "@/lib/words";
 
 interface Props {
   symbols: readonly string[];
-  live: Live;
+  quotes: Readonly<Record<string, Quote>>;
+  isLive: boolean;
   chosen: string;
   onChoose: (symbol: string) => void;
 }
 
 const KINDS = { live: "", delayed: "delayed", frozen: "market closed", closed: "market closed", none: "no price" } as const;
 
-export function Quotes({ symbols, live, chosen, onChoose }: Props) {
+export function Quotes({ symbols, quotes, isLive, chosen, onChoose }: Props) {
   return (
-    <section className={live.isLive ? "card" : "card old"} aria-label="Quotes">
-      <h2>Quotes {!live.isLive && <small>not current</small>}</h2>
+    <section className={isLive ? "card" : "card old"} aria-label="Quotes">
+      <h2>Quotes {!isLive && <small>not current</small>}</h2>
       <table>
         <thead><tr><th>Symbol</th><th>Bid</th><th>Ask</th><th>Last</th><th>Day</th></tr></thead>
         <tbody>
           {symbols.map((symbol) => {
-            const quote = live.quotes[symbol];
+            const quote = quotes[symbol];
             return (
               <tr key={symbol} className={symbol === chosen ? "chosen" : ""}>
                 <td>

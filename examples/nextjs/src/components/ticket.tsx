@@ -1,4 +1,4 @@
-import type { Order, OrderTicket } from "@ibkr-bridge/client";
+import type { OrderTicket } from "@ibkr-bridge/client";
 import { useSession, useTicket } from "@ibkr-bridge/client/react";
 import { useState, type FormEvent } from "react";
 import { orderText, orderWords } from "@/lib/words";
@@ -6,14 +6,13 @@ import { orderText, orderWords } from "@/lib/words";
 interface Props {
   account: string;
   symbol: string;
-  /** The list's version of the last order, which is newer than the answer to it. */
-  current: (order: Order) => Order;
-  onPlaced: (order: Order | null) => void;
+  onPlaced: () => void;
 }
 
-export function Ticket({ account, symbol, current, onPlaced }: Props) {
+export function Ticket({ account, symbol, onPlaced }: Props) {
   const session = useSession({ seconds: 2 });
-  const ticket = useTicket(account);
+  const ticket = useTicket(account); // it follows its order, so what is shown changes by itself
+  const { order, error } = ticket;
   const [side, setSide] = useState<OrderTicket["side"]>("buy");
   const [quantity, setQuantity] = useState("1");
   const [price, setPrice] = useState("");
@@ -22,12 +21,12 @@ export function Ticket({ account, symbol, current, onPlaced }: Props) {
   const place = async (event: FormEvent) => {
     event.preventDefault();
     const kind = price === "" ? { type: "market" as const } : { type: "limit" as const, limit_price: price };
-    onPlaced(await ticket.place({ side, symbol, quantity, ...kind }));
+    await ticket.place({ side, symbol, quantity, ...kind });
+    onPlaced();
   };
   // Each edit begins a new order. Without one, the same ticket is the same order, however often it is sent.
   const edited = <Value,>(set: (value: Value) => void) => (value: Value) => { ticket.reset(); set(value); };
-  const mark = (field: string) => (ticket.error?.field === field ? { "aria-invalid": true } : {});
-  const listed = ticket.order && current(ticket.order);
+  const mark = (field: string) => (error?.field === field ? { "aria-invalid": true } : {});
   return (
     <section className="card" aria-label="Ticket">
       <h2>Order for {symbol}</h2>
@@ -51,12 +50,11 @@ export function Ticket({ account, symbol, current, onPlaced }: Props) {
         </button>
       </form>
       <p className="quiet" role="status">
-        {ticket.error?.userMessage}
-        {ticket.error?.code === "order_unknown" && " The list of orders shows what became of it."}
-        {listed && !ticket.error && `${orderText(listed)}: ${orderWords(listed)}`}
-        {!mayTrade && !ticket.order && !ticket.error && "Orders can be sent as soon as the connection is back."}
+        {error?.userMessage}{" "}
+        {order && (!error || order.state === "unknown") && `${orderText(order)}: ${orderWords(order)}`}
+        {!mayTrade && !order && !error && "Orders can be sent as soon as the connection is back."}
       </p>
-      {(ticket.order || ticket.error) && <button className="plain" onClick={ticket.reset}>New order</button>}
+      {(order || error) && <button className="plain" onClick={ticket.reset}>New order</button>}
     </section>
   );
 }
