@@ -44,14 +44,16 @@ test("an app can install the package and use it", async () => {
 async function readmeFiles() {
   const blocks = [...(await read("../README.md")).matchAll(/^```(ts|tsx)\n(.*?)^```$/gms)];
   return blocks.map(([, kind, code], index) => [index === 0 ? "bridge.ts" : `block${index}.${kind}`, code
-    .replace('import "server-only";', "").replace("@/lib/bridge", "./bridge.js").replace("@/lib/session", "./session.js")]);
+    .replace('import "server-only";', "").replace("@/lib/bridge", "./bridge.js").replace("@/lib/session", "./session.js")
+    .replace("next/server", "./next-server.js")]);
 }
 
 test("the code of the README is accepted by a strict compiler", async () => {
   const folder = await mkdtemp(join(HERE, "dist", "readme-"));
   const options = ["--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "--moduleResolution", "nodenext",
     "--jsx", "react-jsx", "--lib", "es2023,dom,dom.iterable", "--types", "node"];
-  const files = [...(await readmeFiles()), ["session.ts", "export const isSignedIn = (request: Request) => request.headers.has('cookie');"]];
+  const files = [...(await readmeFiles()), ["session.ts", "export const isSignedIn = (request: Request) => request.headers.has('cookie');"],
+    ["next-server.ts", "export const connection = async (): Promise<void> => undefined;"]];
   try {
     for (const [name, code] of files) await writeFile(join(folder, name), code);
     execFileSync(join(HERE, "node_modules", ".bin", "tsc"), [...options, ...files.map(([name]) => join(folder, name))], { cwd: HERE });
