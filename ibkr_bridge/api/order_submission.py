@@ -15,19 +15,20 @@ from ibkr_bridge.server.request_parsing import idempotency_key
 
 
 async def submit_order(
-    request: web.Request, profile: Profile, context: CallContext, segments: tuple[str, ...]
+    request: web.Request, profile: Profile, context: CallContext, segments: tuple[str, ...], identity: bytes = b""
 ) -> Response:
     """Submit an order call, and note its order record for the headers of the response and for its delivery.
 
     Args:
         segments: the path of the call below `/v1/api`, decoded.
+        identity: what the caller wrote, if the body was made from it and may differ when it is sent again.
 
     Raises:
         BridgeError: nothing was sent, or (`OrderUnknown`) the outcome is unknown.
         ConnectionResetError: nothing was sent, and the caller has gone.
     """
     request_context = request[REQUEST_CONTEXT]
-    order_request = _order_request(request, context, segments)
+    order_request = _order_request(request, context, segments, identity)
     try:
         return await profile.orders.submit(order_request)
     except CallerGone as exc:
@@ -40,7 +41,9 @@ async def submit_order(
             record.was_unread = unread_check(request)
 
 
-def _order_request(request: web.Request, context: CallContext, segments: tuple[str, ...]) -> OrderRequest:
+def _order_request(
+    request: web.Request, context: CallContext, segments: tuple[str, ...], identity: bytes
+) -> OrderRequest:
     """Build the order request of a call from its context and headers."""
     request_context, operation = request[REQUEST_CONTEXT], context.endpoint.operation
     if operation is None:
@@ -53,5 +56,6 @@ def _order_request(request: web.Request, context: CallContext, segments: tuple[s
         idempotency_key=idempotency_key(request),
         confirmations=context.facts.confirmations,
         account=account_from_path(context.endpoint, segments),
+        identity=identity,
         path_id=segments[-1] if segments else "",
     )

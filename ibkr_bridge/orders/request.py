@@ -71,6 +71,8 @@ class OrderRequest:
     """The words of X-Bridge-Confirm."""
     account: str | None = None
     """The account that its path names."""
+    identity: bytes = b""
+    """What its caller wrote, if the body of the call was made from it and from what IBKR shows now."""
     path_id: str = ""
     """The last part of its path: the id of an order, or of a reply."""
     send: SendOrderCall = _not_connected
@@ -109,4 +111,4 @@ class OrderRequest:
     @property
     def fingerprint(self) -> str:
         """What it has in common with the same call sent again, and with no other."""
-        return digest(self.call.method.encode(), self.call.target.encode(), self.call.body)
+        return digest(self.call.method.encode(), self.call.target.encode(), self.identity or self.call.body)

@@ -68,6 +68,7 @@ from ibkr_bridge.translation.tickets import (
 )
 
 NAME_CHARACTERS = 24  # of a name that the bridge gives a parent order
+NEVER_SENT = frozenset({None, OrderState.REFUSED})
 NO_FURTHER_ANSWER = frozenset({OrderState.UNKNOWN, OrderState.SENDING})
 
 
@@ -190,6 +191,8 @@ async def change_order(request: web.Request) -> web.Response:
     """Change a working order. While IBKR asks about the change, the answer is the change itself, to be answered."""
     change = await read_struct(request, OrderChange)
     record, number = await _placed(request)
+    if await _repeats_change(request, number):
+        return await _repeat_change(request, change, record, number)
     row = await fetch_row(PlainReader(request), number)
     if row is None:
         raise OrderNotFound("IBKR has no such order, or does not say what it is now")
@@ -200,12 +203,39 @@ async def change_order(request: web.Request) -> web.Response:
     rules = await fetch_rules(PlainReader(request), ticket["conid"], Side(ticket["side"].lower()))
     if rules is not None:
         check_change(change, rules)
-    await _submit(request, reads.modification(_account_of(record, row), number), encode_body(ticket))
+    path = reads.modification(_account_of(record, row), number)
+    await _submit(request, path, encode_body(ticket), identity=encode_body(change))
     made = request[REQUEST_CONTEXT].order_record
     order = _order_of(request, made)
     if made is None or made.state is not OrderState.PLACED:
         return answer(order)
     return answer(_describe_changed(request, record, row_with_ticket(row, ticket)))
+
+
+async def _repeats_change(request: web.Request, number: str) -> bool:
+    """Whether the request has the key of a change of this order that was sent."""
+    earlier = await profile_of(request).orders.repository.find_by_identity(idempotency_key(request), None)
+    if earlier is None or earlier.operation is not OrderOperation.MODIFY or earlier.state in NEVER_SENT:
+        return False
+    return earlier.match_criteria.get("order") == number
+
+
+async def _repeat_change(
+    request: web.Request, change: OrderChange, record: OrderRecord | None, number: str
+) -> web.Response:
+    """The answer to a change that is sent again with its key: nothing is sent, whatever the order is by now.
+
+    Raises:
+        IdempotencyMismatch: the key belongs to another change.
+    """
+    path = reads.modification(_account_of(record, None), number)
+    await _submit(request, path, b"{}", identity=encode_body(change))
+    made = request[REQUEST_CONTEXT].order_record
+    order = _order_of(request, made)
+    if made is None or made.state is not OrderState.PLACED:
+        return answer(order)
+    row = await fetch_row(PlainReader(request), number)
+    return answer(_describe_changed(request, record, row or {"orderId": number}))
 
 
 def _describe_changed(request: web.Request, record: OrderRecord | None, row: Row) -> Order:
@@ -278,12 +308,17 @@ def _account_of(record: OrderRecord | None, row: Row | None) -> str:
     return account
 
 
-async def _submit(request: web.Request, path: OrderPath, body: bytes) -> None:
+async def _submit(request: web.Request, path: OrderPath, body: bytes, identity: bytes = b"") -> None:
+    """Submit an order call.
+
+    Args:
+        identity: what the caller wrote, if the body was made from it and from what IBKR shows now.
+    """
     context = _context(request, path, body)
     request_context = request[REQUEST_CONTEXT]
     request_context.timing = context.timing
     with request.app[DRAIN].order_counter:
-        await submit_order(request, profile_of(request), context, path.segments)
+        await submit_order(request, profile_of(request), context, path.segments, identity)
     request_context.source = context.source
 
 

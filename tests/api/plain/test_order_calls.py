@@ -31,6 +31,11 @@ def placements(sim: Simulator) -> list[str]:
     return [call.body.decode() for call in sim.calls() if call.target.endswith(f"{ACCOUNT}/orders") and call.body]
 
 
+def changes(sim: Simulator) -> list[str]:
+    """The bodies of the changes that reached IBKR."""
+    return [call.body.decode() for call in sim.calls(f"{ACCOUNT}/order/") if call.method == "POST"]
+
+
 async def test_an_order_is_placed_by_its_symbol(harness: Harness) -> None:
     """The answer is the order, and the journal has it."""
     reply = await place(harness, {**MARKET, "client_order_id": "mine-1"})
@@ -70,6 +75,51 @@ async def test_a_change_keeps_the_rules_of_the_contract(harness: Harness, sim: S
     refused = await harness.request("PATCH", f"/orders/{order['id']}", body={"limit_price": "189.995"})
 
     assert (refused.status, refused.json["field"]) == (422, "limit_price")
+
+
+async def send_keyed_change(harness: Harness, order_id: str, change: dict[str, str], key: str) -> Reply:
+    """Change an order with an Idempotency-Key; all questions are confirmed."""
+    headers = {"Idempotency-Key": key, "X-Bridge-Confirm": "o163"}
+    return await harness.request("PATCH", f"/orders/{order_id}", body=change, headers=headers)
+
+
+async def test_a_change_that_is_sent_again_with_its_key_is_made_once(harness: Harness, sim: Simulator) -> None:
+    """Even if another change came between: the body for IBKR would be another one now."""
+    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+    await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
+    await send_keyed_change(harness, order["id"], {"limit_price": "189.5"}, "k-2")
+
+    again = await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
+    other = await send_keyed_change(harness, order["id"], {"quantity": "12"}, "k-1")
+
+    assert (again.status, again.json["quantity"], again.json["limit_price"]) == (200, "11", "189.5")
+    assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
+    assert len(changes(sim)) == 2
+
+
+async def test_a_change_of_an_order_that_has_ended_is_answered_again(harness: Harness, sim: Simulator) -> None:
+    """Its caller learns that the change was made, and what became of the order since."""
+    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+    await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
+    await harness.request("DELETE", f"/orders/{order['id']}")
+
+    again = await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
+
+    assert (again.status, again.json["quantity"], again.json["status"]) == (200, "11", "cancelled")
+    assert len(changes(sim)) == 1
+
+
+async def test_a_refused_change_may_be_sent_again_with_its_key(harness: Harness, sim: Simulator) -> None:
+    """It was never sent, so it is a new change, with its own complete ticket."""
+    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+    await harness.post("/gateway/pause")
+    refused = await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
+    await harness.post("/gateway/resume")
+
+    made = await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
+
+    assert (refused.status, made.status, made.json["quantity"]) == (403, 200, "11")
+    assert [json.loads(body)["quantity"] for body in changes(sim)] == [11]
 
 
 async def test_an_order_is_placed_although_ibkr_does_not_say_the_rules(harness: Harness, sim: Simulator) -> None:
