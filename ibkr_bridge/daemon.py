@@ -19,8 +19,12 @@ from ibkr_bridge.api.openapi.document import encoded_document
 from ibkr_bridge.api.passthrough import proxy
 from ibkr_bridge.api.routes import ROUTES, own_routes
 from ibkr_bridge.clock import Clock, SystemClock
+from ibkr_bridge.conditions.board import ConditionBoard
+from ibkr_bridge.conditions.rules import BridgeFacts, bridge_conditions
+from ibkr_bridge.conditions.state_directory import StateDirectory
 from ibkr_bridge.config.settings import Settings, SettingsError, UnappliedSettings, names_needing_restart
 from ibkr_bridge.observe.service_status import ServiceStatus
+from ibkr_bridge.profiles.condition_facts import find_conditions
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
@@ -30,6 +34,7 @@ from ibkr_bridge.server.app_keys import (
     BODY_BUDGET,
     BUS,
     CLOCK,
+    CONDITIONS,
     DRAIN,
     KEYRING,
     LOOP_MONITOR,
@@ -91,6 +96,8 @@ class Bridge:
         self.failed = False
         self.keys = KeyRing(settings, self.clock.utc, bus)
         self.unapplied = UnappliedSettings()
+        self.conditions = ConditionBoard(self.clock.utc, bus)
+        self.state_directory = StateDirectory(settings.state_dir)
         self._env = env or {}
         self._options = options or ProfileOptions()
         self._has_inherited_socket = False
@@ -147,15 +154,35 @@ class Bridge:
         self._profile = build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
         hub = self._profile.streaming.hub
         self.keys.subscribe(lambda _: hub.close_invalid())
-        self._service = ServiceStatus(self._env, self._profile.keeper, self.loop_monitor)
+        self._add_condition_sources(self._profile)
+        self._service = ServiceStatus(
+            self._env, self._profile.keeper, self.loop_monitor, lambda: self.conditions.summary(self.profile.name)
+        )
         self._runner = web.AppRunner(self._build_application(), shutdown_timeout=1.0)
         await self._runner.setup()
+
+    def _add_condition_sources(self, profile: Profile) -> None:
+        self.conditions.add_source(lambda: bridge_conditions(self._bridge_facts()))
+        self.conditions.add_source(lambda: find_conditions(profile), profile.name, str(profile.settings.gateway_url))
+
+    def _bridge_facts(self) -> BridgeFacts:
+        directory = self.state_directory.state
+        return BridgeFacts(
+            is_draining=self.drain.is_draining,
+            state_problem=directory.problem,
+            free_bytes=directory.free_bytes,
+            reload_problems=self.unapplied.refusal,
+            restart_needed=self.unapplied.names,
+            mode=self.settings.trading_mode.value,
+            wanted_mode=self.unapplied.wanted_mode,
+        )
 
     def _build_application(self) -> web.Application:
         app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
         app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = self.unapplied, BodyBudget(), RequestShares()
+        app[CONDITIONS] = self.conditions
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
         app[OPENAPI] = encoded_document
         app.on_response_prepare.append(add_headers)
@@ -179,7 +206,8 @@ class Bridge:
             )
         )
         self.service_status.notify_ready()
-        self.bus.subscribe(self.service_status.on_event)
+        self.conditions.on_change.subscribe(lambda _: self.service_status.on_conditions_change())
+        self.profile.keeper.on_change.subscribe(lambda _: self.service_status.on_conditions_change())
 
     def reload(self, read: Callable[[], Settings], read_all: Callable[[], Settings] | None = None) -> Settings | None:
         """Read the settings again and replace the keys; requests are not interrupted. Returns the new settings.
@@ -192,8 +220,10 @@ class Bridge:
             try:
                 settings = read()
             except SettingsError as exc:
-                self.bus.publish(events.ReloadRefused("; ".join(str(problem) for problem in exc.problems)))
+                self.unapplied.refusal = "; ".join(str(problem) for problem in exc.problems)
+                self.bus.publish(events.ReloadRefused(self.unapplied.refusal))
                 return None
+            self.unapplied.refusal = None
             self._register_secrets(settings)
             self.keys.replace(settings)
             self.bus.publish(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
@@ -202,7 +232,9 @@ class Bridge:
 
     def _report_unapplied(self, read_all: Callable[[], Settings]) -> None:
         try:
-            names = names_needing_restart(self.settings, read_all())
+            settings = read_all()
+            names = names_needing_restart(self.settings, settings)
+            self.unapplied.wanted_mode = settings.trading_mode.value
         except SettingsError as exc:  # a restart would be refused because of these
             names = tuple(problem.name for problem in exc.problems)
         self.unapplied.names = names
@@ -235,7 +267,13 @@ class Bridge:
         """Run the long-lived loops while the application runs; if one ends, the daemon stops."""
         loops = self.profile.loops()
         supervisor = asyncio.create_task(
-            run_until_first_ends(*loops, self.loop_monitor.run_loop, self.service_status.watchdog_loop),
+            run_until_first_ends(
+                *loops,
+                self.loop_monitor.run_loop,
+                self.service_status.watchdog_loop,
+                self.conditions.run_loop,
+                self.state_directory.run_loop,
+            ),
             name="supervisor",
         )
         supervisor.add_done_callback(self._on_supervisor_end)

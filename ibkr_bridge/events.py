@@ -187,6 +187,35 @@ class ReplyUnread(Event):
 
 
 @dataclass(frozen=True)
+class ConditionBegan(ProfileEvent):
+    """Something began that a person may have to know."""
+
+    event = "condition.began"
+    level = "warning"
+    condition: str
+    severity: str
+    text: str
+    do: str
+
+
+@dataclass(frozen=True)
+class ConditionNoticed(ConditionBegan):
+    """The same, for a condition that ends by itself or that somebody wanted."""
+
+    level = "info"
+
+
+@dataclass(frozen=True)
+class ConditionEnded(ProfileEvent):
+    """A condition does not hold any more."""
+
+    event = "condition.ended"
+    condition: str
+    severity: str
+    lasted_s: float
+
+
+@dataclass(frozen=True)
 class SessionChanged(ProfileEvent):
     """The session changed its state, or the reason of its state."""
 

@@ -16,6 +16,7 @@ from ibkr_bridge.api.routes import ROUTES
 from ibkr_bridge.client import client, request
 from ibkr_bridge.client.request import OWN_READ_ROUTES
 from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.conditions.condition import KINDS
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.config.sources import SECRET_NAMES
 from ibkr_bridge.errors import error_classes
@@ -39,6 +40,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
     ("profiles",),
     ("orders", "session", "cache", "limits", "quirks", "streaming", "upstream"),
     ("calls", "translation"),
+    ("conditions",),
     ("config", "ibkr", "supervision", "state_file", "models"),
     ("errors", "events", "clock", "redaction", "file_trust"),
     ("__init__",),
@@ -469,11 +471,12 @@ def test_the_page_of_errors_has_each_code_with_its_status() -> None:
 
 
 def test_the_page_for_trouble_has_each_code_and_state_once() -> None:
-    """A person searches the page for the code or the state that the bridge reports."""
+    """A person searches the page for the code, the state or the condition that the bridge reports."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
-    named = [*(error.code for error in error_classes()), *(state.value for state in SessionState)]
+    named = {*(error.code for error in error_classes()), *(state.value for state in SessionState)}
+    others = set(KINDS) - set(REASONS.values())  # a condition of the session has the reason of its state
 
-    assert names_on("docs/troubleshooting.md", "`([a-z_]+)`") == sorted(named)
+    assert names_on("docs/troubleshooting.md", "`([a-z_]+)`") == sorted(named | others)
     assert [reason for reason in REASONS.values() if f"`{reason}`" not in page] == []
 
 

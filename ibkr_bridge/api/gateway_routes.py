@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from ibkr_bridge.api.present_conditions import conditions_of
 from ibkr_bridge.errors import GatewayProtocolError, SessionUnavailable
 from ibkr_bridge.profiles.status import ReconnectStatus, to_json
 from ibkr_bridge.server.app_keys import CLOCK, DRAIN, REQUEST_CONTEXT, UNAPPLIED, profile_of
@@ -17,6 +18,7 @@ async def status(request: web.Request) -> web.Response:
         is_draining=request.app[DRAIN].is_draining,
         session=session,
         unapplied=request.app[UNAPPLIED].names,
+        conditions=conditions_of(request, profile, session),
     )
     return web.json_response(body.as_json())
 

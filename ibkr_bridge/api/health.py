@@ -6,10 +6,10 @@ import json
 
 from aiohttp import web
 
+from ibkr_bridge.api.present_conditions import conditions_of
 from ibkr_bridge.clock import utc_text
-from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import DRAIN, LOOP_MONITOR, profile_of
-from ibkr_bridge.session.state_machine import Session, SessionState
+from ibkr_bridge.session.state_machine import SessionState
 
 RUNNING_BODY = b'{"status":"ok","bridge":"running"}'
 DRAINING_BODY = b'{"status":"stopping","bridge":"draining"}'
@@ -32,20 +32,11 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Whether a brokerage call would work now."""
+    """Whether brokerage calls and orders work now; if not, the most important condition that stops them."""
     profile = profile_of(request)
-    reason = _not_ready(request, profile, await profile.keeper.current())
-    return web.Response(status=503 if reason else 200, text=reason or "ready")
-
-
-def _not_ready(request: web.Request, profile: Profile, session: Session) -> str | None:
-    if request.app[DRAIN].is_draining:
-        return "stopping: the bridge is draining"
-    if session.state is not SessionState.READY:
-        return f"{session.reason}: {profile.keeper.hint(session)}"
-    if profile.penalty_box.box_left_s:
-        return f"penalty_box: IBKR refuses everything for another {profile.penalty_box.box_left_s:.0f} s"
-    return "paused: POST /gateway/resume allows new orders again" if profile.trading_pause.is_on else None
+    conditions = conditions_of(request, profile, await profile.keeper.current())
+    first = next((each for each in conditions if each.stops), None)
+    return web.Response(status=503 if first else 200, text=first.line if first else "ready")
 
 
 async def auth_status(request: web.Request) -> web.Response:

@@ -123,7 +123,10 @@ def _bridge(settings: Settings) -> Iterator[Finding]:
         yield Finding("bridge", *summarise(exc))
         return
     yield Finding("bridge", f"answers at {settings.url}")
-    yield Finding("session", STATE_TEXT[status["state"]], "" if status["authenticated"] else str(status["hint"]))
+    yield Finding("session", STATE_TEXT[status["state"]])
+    for each in status["conditions"]:
+        is_problem = each["severity"] != "notice"
+        yield Finding(each["id"], each["text"], each["do"] if is_problem else "")
 
 
 def _gateway(settings: Settings) -> Iterator[Finding]:

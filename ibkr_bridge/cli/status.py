@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from ibkr_bridge.config.settings import SettingsError
 from ibkr_bridge.redaction import escape_unprintable
 
 WATCH_INTERVAL_S = 2.0
+MARKS = {"critical": "!!", "warning": "!", "notice": "-"}
 STATE_TEXT = {
     "starting": "STARTING: the session has not been checked yet",
     "unreachable": "UNREACHABLE: there is no connection to the Gateway",
@@ -62,7 +63,16 @@ def _print_once(client: BridgeClient, *, as_json: bool) -> int:
 def format_status(status: dict[str, Any], now: datetime) -> str:
     """The status as lines of text. A row without text is left out."""
     rows = ((name, escape_unprintable(format_row(status, now))) for name, format_row in ROWS)
-    return "\n".join((STATE_TEXT[status["state"]], *(f"  {name:<11} {text}" for name, text in rows if text)))
+    lines = (f"  {name:<11} {text}" for name, text in rows if text)
+    return "\n".join((STATE_TEXT[status["state"]], *_condition_lines(status), *lines))
+
+
+def _condition_lines(status: dict[str, Any]) -> Iterator[str]:
+    """What a person may have to know, each with what to do."""
+    for each in status["conditions"]:
+        mark = MARKS.get(each["severity"], "!")
+        yield escape_unprintable(f"{mark:<2} {each['id']}: {each['text']}")
+        yield escape_unprintable(f"   to do: {each['do']}" + (f" ({each['url']})" if each["url"] else ""))
 
 
 def _since(status: dict[str, Any], now: datetime) -> str:
@@ -143,7 +153,6 @@ def _stream(status: dict[str, Any], now: datetime) -> str:
 ROWS: tuple[tuple[str, Callable[[dict[str, Any], datetime], str]], ...] = (
     ("since", _since),
     ("reason", lambda status, _: str(status["reason"])),
-    ("to do", lambda status, _: str(status["hint"])),
     ("IBKR says", lambda status, _: str(status["ibkr_message"])),
     ("next", lambda status, _: str(status["next"])),
     ("mode", _mode),

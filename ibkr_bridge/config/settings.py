@@ -240,6 +240,10 @@ class UnappliedSettings:
     """What the last reload has read and has not applied."""
 
     names: tuple[str, ...] = ()
+    wanted_mode: str = ""
+    """The trading mode that it has read; empty without a reload."""
+    refusal: str | None = None
+    """Why it was refused; None if it was not."""
 
 
 @dataclass(frozen=True)

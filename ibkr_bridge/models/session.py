@@ -33,6 +33,17 @@ class Mode(Enum):
     LIVE = "live"
 
 
+class Condition(Model, frozen=True):
+    """Something that a person may have to know now."""
+
+    id: Annotated[str, Meta(description="What it is, as a code.")]
+    severity: Annotated[str, Meta(description="`critical`, `warning` or `notice`.")]
+    since: UtcTime
+    text: Annotated[str, Meta(description="What is the case, for an operator.")]
+    do: Annotated[str, Meta(description="What the operator should do.")]
+    url: Annotated[str | None, Meta(description="Where to do it; null if there is no such place.")]
+
+
 class Session(Model, frozen=True):
     """The session at IBKR, checked within the last five seconds."""
 
@@ -48,3 +59,4 @@ class Session(Model, frozen=True):
         float | None, Meta(description="Seconds after which to ask again; null while the session is ready.")
     ]
     next_reset: Annotated[UtcTime, Meta(description="When IBKR next ends every login.")]
+    conditions: Annotated[list[Condition], Meta(description="What an operator may have to know, first things first.")]

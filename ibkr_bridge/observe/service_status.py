@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
-from ibkr_bridge.events import Event, SessionChanged
 from ibkr_bridge.observe.systemd import ALIVE, READY, STOPPING, SystemdNotifier, watchdog_interval
 from ibkr_bridge.redaction import escape_unprintable
 from ibkr_bridge.supervision import LoopMonitor
@@ -16,12 +15,7 @@ NO_WATCHDOG_INTERVAL_S = 3600.0  # without a watchdog nobody waits for the next 
 
 
 class SessionReport(Protocol):
-    """The session, for systemd's status line."""
-
-    @property
-    def summary(self) -> str:
-        """The state and what to do, in one line."""
-        ...
+    """The keeper of the session, for the watchdog."""
 
     def problem(self) -> str | None:
         """What is wrong with the keeper itself; None while its rounds are on time."""
@@ -33,24 +27,31 @@ class ServiceStatus:
 
     Args:
         env: the environment, in which systemd sets its socket and the timeout of its watchdog.
-        session: the state of the session.
+        session: the keeper of the session.
         loop_monitor: knows whether the loops run on time.
+        summary: returns the most important condition in one line.
     """
 
-    def __init__(self, env: Mapping[str, str], session: SessionReport, loop_monitor: LoopMonitor) -> None:
+    def __init__(
+        self, env: Mapping[str, str], session: SessionReport, loop_monitor: LoopMonitor, summary: Callable[[], str]
+    ) -> None:
         self._systemd = SystemdNotifier(env)
         self._interval_s = watchdog_interval(env)
         self._session = session
         self._loop_monitor = loop_monitor
+        self._summary = summary
+        self._text = ""
 
     def notify_ready(self) -> None:
         """The bridge serves requests."""
         self._systemd.notify(READY, self._status_text())
 
-    def on_event(self, event: Event) -> None:
-        """Update the line that `systemctl status` shows when the session changes."""
-        if isinstance(event, SessionChanged):
-            self._systemd.notify(self._status_text())
+    def on_conditions_change(self) -> None:
+        """Update the line that `systemctl status` shows."""
+        text = self._status_text()
+        if text != self._text:
+            self._text = text
+            self._systemd.notify(text)
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
@@ -81,4 +82,4 @@ class ServiceStatus:
             was_stuck = problem is not None
 
     def _status_text(self) -> str:
-        return f"STATUS={escape_unprintable(self._session.summary)}"
+        return f"STATUS={escape_unprintable(self._summary())}"

@@ -35,6 +35,7 @@ from ibkr_bridge.quirks.composition import ComposeReads
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.losses import SessionLosses
 from ibkr_bridge.session.preflight import ALL_ACCOUNTS
 from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.session_api import GatewaySessionApi
@@ -168,6 +169,8 @@ def build_profile(
     )
     uncached = pipeline.without(CachedReads, CompleteReads)
     orders.connect(OrderDependencies(pipeline, uncached, completion.prepare, guard, keeper.is_up))
+    losses = SessionLosses(clock.now)
+    keeper.on_change.subscribe(losses.on_session_change)
     keeper.on_change.subscribe(lambda ready: None if ready else session_ended.notify(None))
     keeper.on_change.subscribe(lambda ready: orders.reconciler.on_session_ready() if ready else None)
     keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
@@ -178,6 +181,7 @@ def build_profile(
         upstream_state=cookies,
         keeper=keeper,
         session_gate=session_gate,
+        session_losses=losses,
         admission=admission,
         penalty_box=penalty_box,
         persistent_windows=persistent_windows,

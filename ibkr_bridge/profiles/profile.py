@@ -9,6 +9,7 @@ from ibkr_bridge.cache.cached_reads import CachedReads
 from ibkr_bridge.calls.context import CallContext
 from ibkr_bridge.calls.messages import Response
 from ibkr_bridge.calls.upstream_port import Upstream, UpstreamState
+from ibkr_bridge.conditions.condition import Condition
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.ibkr.endpoint import OrderOperation
@@ -23,6 +24,7 @@ from ibkr_bridge.profiles.status import FlagsStatus, ProfileStatus, account_stat
 from ibkr_bridge.quirks.completion import CompleteReads
 from ibkr_bridge.session.gate import SessionGate
 from ibkr_bridge.session.keeper import Keeper
+from ibkr_bridge.session.losses import SessionLosses
 from ibkr_bridge.session.selected_account import SelectedAccount
 from ibkr_bridge.session.state_machine import Session
 from ibkr_bridge.streaming.service import StreamService
@@ -39,6 +41,7 @@ class Profile:
     upstream_state: UpstreamState
     keeper: Keeper
     session_gate: SessionGate
+    session_losses: SessionLosses
     admission: AdmissionController
     penalty_box: PenaltyBox
     persistent_windows: PersistentWindows
@@ -88,7 +91,12 @@ class Profile:
         )
 
     def status(
-        self, *, is_draining: bool, session: Session | None = None, unapplied: tuple[str, ...] = ()
+        self,
+        *,
+        is_draining: bool,
+        session: Session | None = None,
+        unapplied: tuple[str, ...] = (),
+        conditions: tuple[Condition, ...] = (),
     ) -> ProfileStatus:
         """Join the status of all parts.
 
@@ -96,10 +104,12 @@ class Profile:
             is_draining: whether the process accepts no new calls; the profile does not know it.
             session: the result of `Keeper.current`; None means the state of the keeper's last check.
             unapplied: the settings that a restart would change.
+            conditions: of the bridge and of this profile.
         """
         admission = self.admission.status(self.upstream.abandoned)
         return ProfileStatus(
             session=self.keeper.status(session),
+            conditions=conditions,
             flags=self._flags(unapplied, is_draining=is_draining),
             accounts=account_statuses(self.keeper.accounts),
             slots=admission.slots,

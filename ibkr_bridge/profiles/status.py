@@ -13,6 +13,7 @@ from typing import Any
 
 from ibkr_bridge.cache.cached_reads import CacheStatus
 from ibkr_bridge.clock import utc_text
+from ibkr_bridge.conditions.condition import Condition
 from ibkr_bridge.limits.admission import BudgetStatus, SlotsStatus, WaitingStatus
 from ibkr_bridge.limits.penalty_box import PenaltyStatus
 from ibkr_bridge.orders.rules.rules import PAPER_ACCOUNT
@@ -59,6 +60,9 @@ class ProfileStatus:
     """Everything the bridge knows of one profile."""
 
     session: KeeperStatus = field(metadata={JOINED: True})
+    conditions: tuple[Condition, ...] = field(
+        metadata={"doc": "What a person may have to know now, the most important first."}
+    )
     flags: FlagsStatus = field(metadata={JOINED: True})
     accounts: tuple[AccountStatus, ...] = field(metadata={"doc": "The accounts of the login."})
     slots: SlotsStatus = field(metadata={"doc": "The calls inside the Gateway."})

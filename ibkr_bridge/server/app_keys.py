@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from ibkr_bridge.clock import Clock
+from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.config.settings import Settings, UnappliedSettings
 from ibkr_bridge.events import Bus
 from ibkr_bridge.profiles.profile import Profile
@@ -22,6 +23,7 @@ from ibkr_bridge.supervision import LoopMonitor
 
 SETTINGS = web.AppKey("settings", Settings)
 UNAPPLIED = web.AppKey("unapplied", UnappliedSettings)
+CONDITIONS = web.AppKey("conditions", ConditionBoard)
 PROFILES = web.AppKey("profiles", ProfileRegistry)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)

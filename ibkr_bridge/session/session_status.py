@@ -141,12 +141,6 @@ class SessionStatus:
         return STARTING_HINT if session.observation is None else self._hints.by_observation[session.observation]
 
     @property
-    def summary(self) -> str:
-        """The state and what a person should do, in one line."""
-        state = self.session.state
-        return f"{state.value}: {'the brokerage session is open' if state is SessionState.READY else self.hint()}"
-
-    @property
     def maintenance_end(self) -> datetime | None:
         """The end of the known maintenance window we are in, if any."""
         return maintenance.window_end(self._clock.utc(), self._policy.region, self._policy.maintenance)

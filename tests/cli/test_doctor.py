@@ -69,7 +69,7 @@ def test_a_lost_session_is_reported(place: Place, running: Demo) -> None:
     assert result.returncode == EXIT_FAILURE
     assert by_check["bridge"]["fix"] == ""
     assert by_check["session"]["found"].startswith("SIGNED OUT")
-    assert "sign in" in by_check["session"]["fix"]
+    assert "sign in" in by_check["signed_out"]["fix"]
 
 
 def test_a_wrong_key_is_not_reported_as_a_bridge_that_is_down(place: Place, running: Demo) -> None:

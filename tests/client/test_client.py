@@ -141,7 +141,7 @@ async def test_an_error_status_with_a_text_is_a_refusal(harness: Harness, sim: S
 
     assert isinstance(error, TemporarilyUnavailable)
     assert (error.code, error.status) == ("not_ready", 503)
-    assert error.detail.startswith("signed_out: sign in")
+    assert error.detail.startswith("signed_out: nobody is signed in")
 
 
 async def test_a_trading_pause_refuses_an_order(harness: Harness, sim: Simulator) -> None:

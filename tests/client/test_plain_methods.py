@@ -44,7 +44,7 @@ FAR_LIMIT = OrderTicket(
 SESSION = {
     **{"state": "ready", "ready": True, "mode": "paper", "can_trade": True, "since": "2026-06-17T16:00:00Z"},
     **{"reason": "ready", "message": "Connected.", "action": {"kind": "none", "url": None}},
-    **{"retry_after": None, "next_reset": "2026-06-18T04:00:00Z"},
+    **{"retry_after": None, "next_reset": "2026-06-18T04:00:00Z", "conditions": []},
 }
 
 

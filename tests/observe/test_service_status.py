@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.events import ReloadRefused, SessionChanged
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.supervision import LoopMonitor
 from tests.observe.notify_socket import FakeSystemd
-
-LOST = SessionChanged("ready", "signed_out", "nobody is signed in", "sign in", 1.0, "look")
 
 
 @dataclass
@@ -53,7 +50,7 @@ def loops() -> LoopMonitor:
 def status(systemd: FakeSystemd, session: Session, loops: LoopMonitor) -> ServiceStatus:
     """The object under test; its watchdog wants a sign of life every few milliseconds."""
     env = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "3000", "WATCHDOG_PID": str(os.getpid())}
-    return ServiceStatus(env, session, loops)
+    return ServiceStatus(env, session, loops, lambda: session.summary)
 
 
 async def test_ready_comes_with_the_state_of_the_session(systemd: FakeSystemd, status: ServiceStatus) -> None:
@@ -67,14 +64,17 @@ async def test_a_change_of_the_session_is_shown(systemd: FakeSystemd, session: S
     """With the session's current summary, and without another READY."""
     session.summary = "signed_out: sign in at the Gateway"
 
-    status.on_event(LOST)
+    status.on_conditions_change()
 
     assert await systemd.wait_for("STATUS") == {"STATUS": "signed_out: sign in at the Gateway"}
 
 
-async def test_other_events_are_not_sent_to_systemd(systemd: FakeSystemd, status: ServiceStatus) -> None:
-    """Otherwise systemd would wake up for every request."""
-    status.on_event(ReloadRefused("a setting is wrong"))
+async def test_the_same_line_is_not_sent_again(systemd: FakeSystemd, status: ServiceStatus) -> None:
+    """Otherwise systemd would wake up for every condition that begins or ends below the most important one."""
+    status.on_conditions_change()
+    await systemd.wait_for("STATUS")
+
+    status.on_conditions_change()
 
     assert systemd.has_no_message()
 
@@ -109,10 +109,10 @@ async def test_stopping_is_notified(systemd: FakeSystemd, status: ServiceStatus)
 
 async def test_without_systemd_nothing_is_sent_and_nothing_fails(session: Session, loops: LoopMonitor) -> None:
     """Most bridges run in a terminal or a container."""
-    status = ServiceStatus({}, session, loops)
+    status = ServiceStatus({}, session, loops, lambda: session.summary)
 
     status.notify_ready()
-    status.on_event(LOST)
+    status.on_conditions_change()
     with status.reloading():
         pass
     status.notify_stopping()

@@ -68,14 +68,6 @@ def test_a_check_that_is_not_due_yet_is_not_late() -> None:
     assert (before, status.overdue_s) == (0.0, 3.0)
 
 
-def test_the_summary_says_what_a_person_should_do_unless_the_session_is_open() -> None:
-    """It stands in one line of the status."""
-    ready, signed_out = KnownStatus(), KnownStatus(SessionState.SIGNED_OUT)
-
-    assert ready.summary == "ready: the brokerage session is open"
-    assert signed_out.summary == f"signed_out: {GATEWAY_HINTS.by_observation[Observation.NO_LOGIN]}"
-
-
 def test_the_hint_may_be_about_another_session_than_the_known_one() -> None:
     """A ready session that could not be checked is returned as silent, with the hint of a silent one."""
     status, silent = KnownStatus(), KnownStatus(SessionState.SILENT).session

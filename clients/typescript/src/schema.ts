@@ -247,6 +247,24 @@ export interface components {
             exchange_rate: string | null;
         };
         /**
+         * Condition
+         * @description Something that a person may have to know now.
+         */
+        Condition: {
+            /** @description What it is, as a code. */
+            id: string;
+            /** @description `critical`, `warning` or `notice`. */
+            severity: string;
+            /** Format: date-time */
+            since: string;
+            /** @description What is the case, for an operator. */
+            text: string;
+            /** @description What the operator should do. */
+            do: string;
+            /** @description Where to do it; null if there is no such place. */
+            url: string | null;
+        };
+        /**
          * Health
          * @description Whether the process can serve.
          */
@@ -826,6 +844,8 @@ export interface components {
              * @description When IBKR next ends every login.
              */
             next_reset: string;
+            /** @description What a person may have to know now, the most important first. */
+            conditions: components["schemas"]["Condition"][];
             /** @description `paper` or `live`, as IBKR_TRADING_MODE says. */
             mode: string;
             /** @description Whether the bridge refuses every change. */
@@ -1019,6 +1039,8 @@ export interface components {
              * @description When IBKR next ends every login.
              */
             next_reset: string;
+            /** @description What an operator may have to know, first things first. */
+            conditions: components["schemas"]["Condition"][];
         };
         /**
          * Side

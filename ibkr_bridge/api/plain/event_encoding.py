@@ -7,12 +7,13 @@ that may trade and one for the others, so that an event is translated once for a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from weakref import WeakKeyDictionary
 
 from ibkr_bridge.api.plain.journal import OrderView
 from ibkr_bridge.api.plain.session import describe_session
+from ibkr_bridge.conditions.condition import Condition
 from ibkr_bridge.models.base import Model, encode_shape
 from ibkr_bridge.models.instruments import Instrument
 from ibkr_bridge.orders.journal.order_record import OrderRecord
@@ -41,17 +42,22 @@ def sse_model(name: str, shape: Model | Mapping[str, object], number: str = "") 
     return head.encode() + b"data: " + encode_shape(shape) + b"\n\n"
 
 
+FindConditions = Callable[[], Sequence[Condition]]
+
+
 class PlainEncoding:
     """Encodes the events of one profile.
 
     Args:
         profile: whose events they are.
         view: describes its orders.
+        conditions: returns what holds now.
         may_trade: whether the keys of the streams may trade.
     """
 
-    def __init__(self, profile: Profile, view: OrderView, *, may_trade: bool) -> None:
+    def __init__(self, profile: Profile, view: OrderView, conditions: FindConditions, *, may_trade: bool) -> None:
         self._profile = profile
+        self._conditions = conditions
         self._view = view
         self._may_trade = may_trade
         self.instruments: dict[int, Instrument] = {}
@@ -94,7 +100,8 @@ class PlainEncoding:
         return read_quote(whole, self.instruments, self._now())
 
     def _session(self, _: Row) -> Model:
-        return describe_session(self._profile, self._profile.keeper.session, may_trade=self._may_trade)
+        session, conditions = self._profile.keeper.session, self._conditions()
+        return describe_session(self._profile, session, conditions, may_trade=self._may_trade)
 
     def _now(self) -> datetime:
         return self._view.clock.utc()
@@ -125,9 +132,9 @@ def _control(row: Row) -> dict[str, object]:
 _ENCODINGS: WeakKeyDictionary[Hub, dict[bool, PlainEncoding]] = WeakKeyDictionary()
 
 
-def encoding_of(profile: Profile, view: OrderView, *, may_trade: bool) -> PlainEncoding:
+def encoding_of(profile: Profile, view: OrderView, conditions: FindConditions, *, may_trade: bool) -> PlainEncoding:
     """The encoding of a profile's streams, made when the first one is opened."""
     encodings = _ENCODINGS.setdefault(profile.streaming.hub, {})
     if may_trade not in encodings:
-        encodings[may_trade] = PlainEncoding(profile, view, may_trade=may_trade)
+        encodings[may_trade] = PlainEncoding(profile, view, conditions, may_trade=may_trade)
     return encodings[may_trade]

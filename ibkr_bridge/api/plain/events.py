@@ -31,7 +31,7 @@ from ibkr_bridge.api.stream_sse import run_stream
 from ibkr_bridge.errors import BadRequest, BridgeError
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.base import Model
-from ibkr_bridge.server.app_keys import CLOCK, REQUEST_CONTEXT, profile_of
+from ibkr_bridge.server.app_keys import CLOCK, CONDITIONS, REQUEST_CONTEXT, profile_of
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
@@ -52,7 +52,8 @@ async def open_events(request: web.Request) -> web.StreamResponse:
     _check_topics(topics, symbols + numbers)
     principal, profile = request[REQUEST_CONTEXT].principal, profile_of(request)
     may_trade = principal is not None and Effect.TRADE in principal.effects
-    encoding = encoding_of(profile, order_view(request), may_trade=may_trade)
+    board = request.app[CONDITIONS]
+    encoding = encoding_of(profile, order_view(request), lambda: board.current(profile.name), may_trade=may_trade)
     conids = await _resolve(request, encoding, symbols, numbers) if QUOTES in topics else []
     fields = {"fields": list(REQUESTED_FIELDS)}
     subscriptions = [

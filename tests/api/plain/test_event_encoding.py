@@ -17,7 +17,7 @@ from tests.harness import Harness
 def encoding_for(harness: Harness) -> PlainEncoding:
     """The encoding of a running bridge's profile."""
     profile, clock = harness.bridge.profile, harness.bridge.profile.keeper._clock
-    return encoding_of(profile, OrderView(profile, lambda text: text, clock), may_trade=True)
+    return encoding_of(profile, OrderView(profile, lambda text: text, clock), tuple, may_trade=True)
 
 
 def test_an_event_has_its_name_its_id_and_one_line_of_data() -> None:

@@ -70,9 +70,9 @@ async def test_what_ibkr_does_not_allow_for_the_contract_is_not_sent(
 
 async def test_a_change_keeps_the_rules_of_the_contract(harness: Harness, sim: Simulator) -> None:
     """Its prices are multiples of the step."""
-    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+    order = (await place(harness, FAR_LIMIT, {"X-Bridge-Confirm": "o163"})).json
 
-    refused = await harness.request("PATCH", f"/orders/{order['id']}", body={"limit_price": "189.995"})
+    refused = await harness.request("PATCH", f"/orders/{order['id']}", body={"limit_price": "151.505"})
 
     assert (refused.status, refused.json["field"]) == (422, "limit_price")
 
@@ -85,21 +85,21 @@ async def send_keyed_change(harness: Harness, order_id: str, change: dict[str, s
 
 async def test_a_change_that_is_sent_again_with_its_key_is_made_once(harness: Harness, sim: Simulator) -> None:
     """Even if another change came between: the body for IBKR would be another one now."""
-    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+    order = (await place(harness, FAR_LIMIT, {"X-Bridge-Confirm": "o163"})).json
     await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
-    await send_keyed_change(harness, order["id"], {"limit_price": "189.5"}, "k-2")
+    await send_keyed_change(harness, order["id"], {"limit_price": "151.5"}, "k-2")
 
     again = await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
     other = await send_keyed_change(harness, order["id"], {"quantity": "12"}, "k-1")
 
-    assert (again.status, again.json["quantity"], again.json["limit_price"]) == (200, "11", "189.5")
+    assert (again.status, again.json["quantity"], again.json["limit_price"]) == (200, "11", "151.5")
     assert (other.status, other.json["code"]) == (422, "idempotency_mismatch")
     assert len(changes(sim)) == 2
 
 
 async def test_a_change_of_an_order_that_has_ended_is_answered_again(harness: Harness, sim: Simulator) -> None:
     """Its caller learns that the change was made, and what became of the order since."""
-    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+    order = (await place(harness, FAR_LIMIT, {"X-Bridge-Confirm": "o163"})).json
     await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
     await harness.request("DELETE", f"/orders/{order['id']}")
 
@@ -111,7 +111,7 @@ async def test_a_change_of_an_order_that_has_ended_is_answered_again(harness: Ha
 
 async def test_a_refused_change_may_be_sent_again_with_its_key(harness: Harness, sim: Simulator) -> None:
     """It was never sent, so it is a new change, with its own complete ticket."""
-    order = (await place(harness, {**FAR_LIMIT, "limit_price": "190"}, {"X-Bridge-Confirm": "o163"})).json
+    order = (await place(harness, FAR_LIMIT, {"X-Bridge-Confirm": "o163"})).json
     await harness.post("/gateway/pause")
     refused = await send_keyed_change(harness, order["id"], {"quantity": "11"}, "k-1")
     await harness.post("/gateway/resume")

@@ -1,0 +1,1 @@
+"""Conditions: everything that a person may have to know, made in one place and shown by all surfaces."""
