@@ -23,12 +23,15 @@ from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.conditions.rules import BridgeFacts, bridge_conditions
 from ibkr_bridge.conditions.state_directory import StateDirectory
 from ibkr_bridge.config.settings import Settings, SettingsError, UnappliedSettings, names_needing_restart
+from ibkr_bridge.observe.metrics import Metrics
+from ibkr_bridge.observe.request_counts import RequestCounts
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.profiles.condition_facts import find_conditions
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
+from ibkr_bridge.profiles.status import ProfileStatus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import (
     BODY_BUDGET,
@@ -38,6 +41,7 @@ from ibkr_bridge.server.app_keys import (
     DRAIN,
     KEYRING,
     LOOP_MONITOR,
+    METRICS,
     OPENAPI,
     OWN_ROUTES,
     PROFILES,
@@ -98,6 +102,8 @@ class Bridge:
         self.unapplied = UnappliedSettings()
         self.conditions = ConditionBoard(self.clock.utc, bus)
         self.state_directory = StateDirectory(settings.state_dir)
+        self._counts = RequestCounts()
+        bus.subscribe(self._counts.on_event)
         self._env = env or {}
         self._options = options or ProfileOptions()
         self._has_inherited_socket = False
@@ -165,6 +171,12 @@ class Bridge:
         self.conditions.add_source(lambda: bridge_conditions(self._bridge_facts()))
         self.conditions.add_source(lambda: find_conditions(profile), profile.name, str(profile.settings.gateway_url))
 
+    def _statuses(self) -> dict[str, ProfileStatus]:
+        """The status of each profile, for the metrics."""
+        profile = self.profile
+        conditions = self.conditions.current(profile.name)
+        return {profile.name: profile.status(is_draining=self.drain.is_draining, conditions=conditions)}
+
     def _bridge_facts(self) -> BridgeFacts:
         directory = self.state_directory.state
         return BridgeFacts(
@@ -184,6 +196,7 @@ class Bridge:
         app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = self.unapplied, BodyBudget(), RequestShares()
         app[CONDITIONS] = self.conditions
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
+        app[METRICS] = Metrics(self._counts, self._statuses).render
         app[OPENAPI] = encoded_document
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))

@@ -49,7 +49,7 @@ BESIDE = {  # packages on no floor, what they may import besides themselves, and
     "client": ({"config", "ibkr", "errors", "redaction", "models", "__init__"}, {"cli"}),
     "sim": (set[str](), {"cli"}),
 }
-OBSERVE_IMPORTS = {"profiles", "events", "redaction", "config", "supervision", "clock"}
+OBSERVE_IMPORTS = {"profiles", "conditions", "__init__", "events", "redaction", "config", "supervision", "clock"}
 TESTED_THROUGH_THE_SOCKET = """
     sim/gateway/connection.py sim/gateway/responder.py sim/gateway/sockets.py
     sim/market/accounts.py sim/market/contracts.py sim/market/dispatch.py sim/market/history_farm.py

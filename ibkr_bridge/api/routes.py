@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ibkr_bridge.api import documents, gateway_routes, health, stream_sse, stream_websocket, tokens
+from ibkr_bridge.api import documents, gateway_routes, health, metrics, stream_sse, stream_websocket, tokens
 from ibkr_bridge.api.plain.routes import PLAIN_ROUTES
 from ibkr_bridge.api.route import Auth, Parameter, Route, document_route, keyed_route, probe_route, stream_route
 from ibkr_bridge.errors import (
@@ -131,6 +131,7 @@ ROUTES: tuple[Route, ...] = (
         BadRequest,
         websocket=True,
     ),
+    document_route("/metrics", metrics.metrics, "text/plain", "Figures for Prometheus."),
     document_route("/openapi.json", documents.openapi, "application/json", "This description, for programs."),
     document_route("/docs", documents.docs, "text/html", "This description as a page that can try the reads."),
     document_route("/client.ts", documents.client, "text/plain", "The client for TypeScript as one file."),

@@ -22,7 +22,7 @@ OWN_READ_ROUTES = (
     *("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}"),
     *("/session", "/accounts", "/accounts/{id}", "/accounts/{id}/positions", "/accounts/{id}/trades", "/positions"),
     *("/account/balance", "/instruments", "/instruments/{conid}", "/quotes", "/history"),
-    *("/openapi.json", "/docs", "/client.ts"),
+    *("/metrics", "/openapi.json", "/docs", "/client.ts"),
 )
 OWN_READ_PATTERN = re.compile("|".join(re.sub(r"\{\w+\}", "[^/]+", route) for route in OWN_READ_ROUTES))
 PREVIEW_PATTERN = re.compile(r"/accounts/[^/]+/orders/preview")

@@ -34,6 +34,8 @@ DRAIN = web.AppKey("drain", Drain)
 BODY_BUDGET = web.AppKey("body_budget", BodyBudget)
 REQUEST_SHARES = web.AppKey("request_shares", RequestShares)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
+METRICS = web.AppKey[Callable[[], bytes]]("metrics")
+"""Returns the metrics as text."""
 OPENAPI = web.AppKey[Callable[[], bytes]]("openapi")
 """Returns the document that describes the routes. A handler cannot import it, since it is made of all handlers."""
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)

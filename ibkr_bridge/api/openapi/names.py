@@ -28,6 +28,7 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "GET /stream/session": "streamSession",
     "GET /v1/api/ws": "openGatewayWebsocket",
     "GET /openapi.json": "getOpenapi",
+    "GET /metrics": "getMetrics",
     "GET /docs": "getDocs",
     "GET /client.ts": "getTypescriptClient",
 }
