@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from aiohttp import web
@@ -80,12 +80,14 @@ class Placement:
     body: bytes
     instrument: Instrument | None
     """None if IBKR does not describe it."""
+    is_repeat: bool = False
+    """Whether the journal answers it: it repeats an order, and was not checked as a new one is."""
 
 
 async def place_order(request: web.Request) -> web.Response:
     """Place one order; the answer may be a question of IBKR's."""
     placement = await _read_placement(request, is_order=True)
-    await _submit(request, reads.placement(placement.account), placement.body)
+    await _submit(request, reads.placement(placement.account), placement.body, must_not_be_sent=placement.is_repeat)
     record = request[REQUEST_CONTEXT].order_record
     return answer(_with_instrument(_order_of(request, record), placement.instrument))
 
@@ -115,7 +117,7 @@ async def _read_placement(request: web.Request, *, is_order: bool) -> Placement:
     check_ticket(ticket)
     again = await _repeated_conid(request, ticket) if is_order else None
     if again is not None:
-        return _placement(request, ticket, request.match_info["id"], again, None)
+        return replace(_placement(request, ticket, request.match_info["id"], again, None), is_repeat=True)
     reader = PlainReader(request)
     account = await find_account(request, reader)
     conid = ticket.conid or await resolve_symbol(reader, _symbol_of(ticket))
@@ -308,18 +310,28 @@ def _account_of(record: OrderRecord | None, row: Row | None) -> str:
     return account
 
 
-async def _submit(request: web.Request, path: OrderPath, body: bytes, identity: bytes = b"") -> None:
+async def _submit(
+    request: web.Request, path: OrderPath, body: bytes, *, identity: bytes = b"", must_not_be_sent: bool = False
+) -> None:
     """Submit an order call.
 
     Args:
         identity: what the caller wrote, if the body was made from it and from what IBKR shows now.
+        must_not_be_sent: whether it is a repetition, whose answer the journal has.
     """
     context = _context(request, path, body)
+    if must_not_be_sent:
+        context.preconditions.append(_refuse_repeat)
     request_context = request[REQUEST_CONTEXT]
     request_context.timing = context.timing
     with request.app[DRAIN].order_counter:
         await submit_order(request, profile_of(request), context, path.segments, identity)
     request_context.source = context.source
+
+
+def _refuse_repeat(_: CallContext) -> None:
+    """Stop the repeat of an order that has ended meanwhile: its instrument was taken from that order."""
+    raise OrderInProgress("the order that this call repeats has just ended", retry_after=1.0)
 
 
 def _context(request: web.Request, path: OrderPath, body: bytes) -> CallContext:

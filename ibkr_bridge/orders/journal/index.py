@@ -191,10 +191,13 @@ class OrderIndex:
         return {}
 
     def find_by_identity(self, idempotency_digest: str | None, coid: str | None) -> OrderRecord | None:
-        """Find the order that a call with this Idempotency-Key or this cOID repeats, if it is in memory."""
-        by_key = self._by_key.latest(idempotency_digest) if idempotency_digest else None
-        by_coid = self._by_name.latest(coid) if coid else None
-        return self._if_recent(by_key) or self._if_recent(by_coid)
+        """Find the order that a call with this Idempotency-Key or this cOID repeats, if it is in memory.
+
+        The cOID of an order that does not exist at IBKR is free again: the call is then a new order.
+        """
+        by_key = self._if_recent(self._by_key.latest(idempotency_digest)) if idempotency_digest else None
+        named = reversed(self._by_name.all_named(coid)) if coid else ()
+        return by_key or next((each for each in named if each.may_exist and self._if_recent(each)), None)
 
     def find_by_reply(self, reply: str) -> OrderRecord | None:
         """Find the order to which a reply was sent."""

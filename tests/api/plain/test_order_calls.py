@@ -527,6 +527,36 @@ async def test_an_order_that_is_sent_again_after_the_login_has_ended_is_the_same
     assert len(placements(sim)) == 1
 
 
+async def test_a_name_that_is_free_again_belongs_to_a_new_order(harness: Harness, sim: Simulator) -> None:
+    """It is for the instrument that the caller names now, and is checked as every other."""
+    name = {"client_order_id": "mine-1"}
+    asked = (await place(harness, {**FAR_LIMIT, **name})).json
+    await harness.post(f"/orders/{asked['id']}/answer", {"confirm": False})
+
+    refused = await place(harness, {**MARKET, **name, "type": "limit", "limit_price": "190.255"})
+    order = (await place(harness, {**MARKET, **name})).json
+
+    assert (refused.code, refused.json["field"]) == ("validation_failed", "limit_price")
+    assert (order["state"], order["symbol"], order["conid"]) == ("placed", "MSFT", 272093)
+    assert json.loads(placements(sim)[-1])["orders"][0]["conid"] == 272093
+
+
+async def test_a_repeat_of_an_order_that_ends_meanwhile_is_not_sent(
+    harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its instrument was taken from the earlier order, and nobody has checked it."""
+    name, repository = {"client_order_id": "mine-1"}, harness.bridge.profile.orders.repository
+    asked = (await place(harness, {**FAR_LIMIT, **name})).json
+    earlier = repository.index.find(asked["id"])
+    await harness.post(f"/orders/{asked['id']}/answer", {"confirm": False})
+    monkeypatch.setattr(repository.index, "find_by_identity", lambda *_: earlier)  # as it was a moment ago
+
+    reply = await place(harness, {**MARKET, **name})
+
+    assert (reply.status, reply.code) == (409, "order_in_progress")
+    assert len(placements(sim)) == 1
+
+
 async def test_an_order_of_another_account_is_not_the_same(harness: Harness, sim: Simulator) -> None:
     """The account is looked up as ever."""
     await place(harness, MARKET, {"Idempotency-Key": "key-1"})
