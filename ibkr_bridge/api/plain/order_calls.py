@@ -21,6 +21,7 @@ from ibkr_bridge.api.plain.answers import answer, read_struct
 from ibkr_bridge.api.plain.journal import describe, fetch_row, find_placement, find_record, is_number, order_view
 from ibkr_bridge.api.plain.plain_reader import PlainReader, to_fetched
 from ibkr_bridge.api.plain.symbol_resolution import (
+    ORDER_CHECK_TIMEOUT_S,
     SYMBOL_HINT,
     fetch_instruments,
     fetch_rules,
@@ -118,10 +119,12 @@ async def _read_placement(request: web.Request, *, is_order: bool) -> Placement:
     again = await _repeated_conid(request, ticket) if is_order else None
     if again is not None:
         return replace(_placement(request, ticket, request.match_info["id"], again, None), is_repeat=True)
-    reader = PlainReader(request)
-    account = await find_account(request, reader)
-    conid = ticket.conid or await resolve_symbol(reader, _symbol_of(ticket))
-    instrument, rules = await asyncio.gather(_describe(reader, ticket, conid), fetch_rules(reader, conid, ticket.side))
+    needed, optional = PlainReader(request, serves_order=is_order), PlainReader(request)
+    account = await find_account(request, needed)
+    conid = ticket.conid or await resolve_symbol(needed, _symbol_of(ticket))
+    instrument, rules = await asyncio.gather(
+        _describe(optional, ticket, conid), fetch_rules(optional, conid, ticket.side)
+    )
     if rules is not None:
         check_rules(ticket, account.id, rules)
     return _placement(request, ticket, account.id, conid, instrument)
@@ -134,8 +137,9 @@ async def _describe(reader: PlainReader, ticket: OrderTicket, conid: int) -> Ins
         InstrumentNotFound: there is none.
     """
     try:
-        found = await fetch_instruments(reader, [conid])
-    except BridgeError:
+        async with asyncio.timeout(ORDER_CHECK_TIMEOUT_S):
+            found = await fetch_instruments(reader, [conid])
+    except (TimeoutError, BridgeError):
         return None
     return the_first(found, "conid" if ticket.conid else "symbol")
 
@@ -195,7 +199,7 @@ async def change_order(request: web.Request) -> web.Response:
     record, number = await _placed(request)
     if await _repeats_change(request, number):
         return await _repeat_change(request, change, record, number)
-    row = await fetch_row(PlainReader(request), number)
+    row = await fetch_row(PlainReader(request, serves_order=True), number)
     if row is None:
         raise OrderNotFound("IBKR has no such order, or does not say what it is now")
     if is_over(row):
@@ -254,7 +258,7 @@ async def cancel_order(request: web.Request) -> web.Response:
         return await _answer_question(request, record, QuestionAnswer(confirm=False))
     record, number = await _placed(request)
     made = record or await find_placement(request, number)  # a child of a bracket is in the journal with its parent
-    row = None if made is not None else await fetch_row(PlainReader(request), number)
+    row = None if made is not None else await fetch_row(PlainReader(request, serves_order=True), number)
     await _submit(request, reads.cancel(_account_of(made, row), number), b"")
     _order_of(request, request[REQUEST_CONTEXT].order_record)
     return answer(_describe_changed(request, record, {**(row or {}), "orderId": number, "status": "PendingCancel"}))

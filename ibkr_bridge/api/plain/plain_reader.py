@@ -60,10 +60,15 @@ class Fetched:
 
 
 class PlainReader:
-    """Fetches what one request needs."""
+    """Fetches what one request needs.
 
-    def __init__(self, request: web.Request) -> None:
+    Args:
+        serves_order: whether an order cannot be sent without it: it then has the priority of orders.
+    """
+
+    def __init__(self, request: web.Request, *, serves_order: bool = False) -> None:
         self._request = request
+        self._serves_order = serves_order
         self.profile = profile_of(request)
 
     def __repr__(self) -> str:
@@ -91,7 +96,10 @@ class PlainReader:
     def _context(self, read: IbkrRead) -> CallContext:
         call = Call(read.method, read.target, request_headers(JSON_HEADERS if read.body else ()), read.body)
         endpoint = endpoint_of(call.method, call.target)
-        return build_context(self._request, call, endpoint, read.segments, max_wait_s=self.profile.settings.max_wait_s)
+        max_wait_s = self.profile.settings.max_wait_s
+        context = build_context(self._request, call, endpoint, read.segments, max_wait_s=max_wait_s)
+        context.serves_order = self._serves_order
+        return context
 
 
 async def to_fetched(request: web.Request, context: CallContext, response: Response, subject: Subject) -> Fetched:

@@ -5,6 +5,7 @@ What was found is remembered for hours, so that a page that asks for fifty symbo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
@@ -36,6 +37,7 @@ SYMBOL_HINT = "write AAPL, ES@CME or EUR.USD"
 MAX_CONIDS = 200  # definitions that IBKR gives at once
 MAX_SYMBOLS = 50  # of one read of stocks
 MAX_CANDIDATES = 50  # in one answer
+ORDER_CHECK_TIMEOUT_S = 2.0  # for what an order can do without: it must not reach a market that has moved on
 _DIRECTORIES: WeakKeyDictionary[object, InstrumentDirectory] = WeakKeyDictionary()
 
 
@@ -196,7 +198,8 @@ async def describe_if_possible(reader: PlainReader, conids: Iterable[int]) -> Ma
 async def fetch_rules(reader: PlainReader, conid: int, side: Side) -> ContractRules | None:
     """What IBKR allows for a contract; None if IBKR does not say now: then its answer to the order says it."""
     try:
-        fetched = await reader.fetch(reads.contract_rules(conid, is_buy=side is Side.BUY))
-    except BridgeError:
+        async with asyncio.timeout(ORDER_CHECK_TIMEOUT_S):
+            fetched = await reader.fetch(reads.contract_rules(conid, is_buy=side is Side.BUY))
+    except (TimeoutError, BridgeError):
         return None
     return read_rules(fetched.body)

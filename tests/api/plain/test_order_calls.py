@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import msgspec
 import pytest
 
-from ibkr_bridge.api.plain import symbol_resolution
+from ibkr_bridge.api.plain import order_calls, symbol_resolution
+from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
 from ibkr_bridge.models.orders import Order, OrderDetails, Preview
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
@@ -127,6 +129,42 @@ async def test_an_order_is_placed_although_ibkr_does_not_say_the_rules(harness: 
     sim.faults.add("html-500", path="/iserver/contract/rules")
 
     assert (await place(harness, MARKET)).json["state"] == "placed"
+
+
+@pytest.mark.parametrize("path", ["/iserver/contract/rules", "/trsrv/secdef"])
+async def test_an_order_does_not_wait_long_for_what_it_can_do_without(
+    harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A market order that leaves after the time-out of a read meets another market."""
+    for module in (order_calls, symbol_resolution):
+        monkeypatch.setattr(module, "ORDER_CHECK_TIMEOUT_S", 0.1)
+    sim.faults.add("silence", path=path)
+
+    async with asyncio.timeout(harness.bridge.profile.settings.gateway_timeout_s / 2):
+        order = (await place(harness, {**MARKET, "symbol": None, "conid": 272093})).json
+        changed = await harness.request("PATCH", f"/orders/{order['id']}", body={"quantity": "1"})
+
+    assert (order["state"], changed.code) == ("placed", "order_not_working")
+
+
+async def test_what_an_order_needs_has_the_priority_of_orders(
+    harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a page that reads too much would stop its orders; what an order can do without may wait."""
+    admission = harness.bridge.profile.admission
+    seen: dict[str, Priority] = {}
+    acquire = admission.acquire
+
+    async def note(endpoint: Endpoint, priority: Priority, *args: Any, **kwargs: Any) -> Any:
+        seen.setdefault(endpoint.path, priority)
+        return await acquire(endpoint, priority, *args, **kwargs)
+
+    monkeypatch.setattr(admission, "acquire", note)
+    order = (await place(harness, FAR_LIMIT, CONFIRM_ALL)).json
+    await harness.request("PATCH", f"/orders/{order['id']}", body={"quantity": "1"}, headers=CONFIRM_ALL)
+
+    reads = ("/trsrv/{what}", "/iserver/account/order/status/{orderId}", "/iserver/contract/rules")
+    assert [seen[path] for path in reads] == [Priority.ORDERS, Priority.ORDERS, Priority.READS]
 
 
 async def test_a_question_is_shown_and_answered(harness: Harness) -> None:
