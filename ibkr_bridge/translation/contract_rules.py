@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from ibkr_bridge.errors import ValidationFailed
 from ibkr_bridge.models.orders import Bracket, OrderChange, OrderTicket, OrderType, TimeInForce
-from ibkr_bridge.translation.numbers import object_of, parse_body, rows_of, to_decimal
+from ibkr_bridge.translation.numbers import object_of, parse_body, rows_of, to_decimal, to_exact
 
 RULE_WORDS: Mapping[OrderType, str] = {
     OrderType.MARKET: "market",
@@ -25,9 +25,13 @@ RULE_WORDS: Mapping[OrderType, str] = {
     OrderType.LIMIT_ON_CLOSE: "limitonclose",
     OrderType.MIDPRICE: "midprice",
 }
-MIN_STEP = Decimal("0.00000001")
+MIN_STEP, MAX_STEP = Decimal("0.00000001"), Decimal(10) ** 6
+STEP_TOLERANCE = Decimal("0.000001")  # of a step that is written as a double, with its noise
 CHECKED_TIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.OPG})
 """PAX is a word of some exchanges that IBKR's documented list does not have."""
+KNOWN_TYPES = frozenset(RULE_WORDS.values())
+KNOWN_TIMES = frozenset(each.value.upper() for each in TimeInForce)
+"""A list without any of these words is in other words than those that are known, and says nothing."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +56,20 @@ def read_rules(body: bytes) -> ContractRules | None:
     if not isinstance(answer.get("orderTypes"), list):
         return None
     times = frozenset(word.partition("/")[0] for word in _words(answer.get("tifTypes")))
+    types = _words(answer["orderTypes"])
     return ContractRules(
-        types=_words(answer["orderTypes"]),
+        types=types if types & KNOWN_TYPES else frozenset(),
         types_outside_hours=_words(answer.get("orderTypesOutside")),
         types_of_fractions=_words_if_given(answer.get("fraqTypes")),
         types_of_amounts=_words_if_given(answer.get("cqtTypes")),
-        times=times,
+        times=times if times & KNOWN_TIMES else frozenset(),
         accounts=_words(answer.get("canTradeAcctIds")),
         increments=() if answer.get("priceMagnifier") else tuple(_increments(answer)),
     )
 
 
 def _words(value: object) -> frozenset[str]:
-    return frozenset(map(str, value)) if isinstance(value, list) else frozenset()
+    return frozenset(word for word in value if isinstance(word, str)) if isinstance(value, list) else frozenset()
 
 
 def _words_if_given(value: object) -> frozenset[str] | None:
@@ -72,10 +77,19 @@ def _words_if_given(value: object) -> frozenset[str] | None:
 
 
 def _increments(answer: Mapping[str, object]) -> Iterator[tuple[Decimal, Decimal]]:
-    pairs = [(to_decimal(row.get("lowerEdge")), to_decimal(row.get("increment"))) for row in _increment_rows(answer)]
-    yield from sorted(
-        (edge, step) for edge, step in pairs if edge is not None and step is not None and step >= MIN_STEP
-    )
+    """The steps of prices; none if one of them cannot be read: those of the row below would not hold there."""
+    pairs = [(to_decimal(row.get("lowerEdge")), _step(row.get("increment"))) for row in _increment_rows(answer)]
+    readable = [(edge, step) for edge, step in pairs if edge is not None and step is not None]
+    yield from sorted(readable) if len(readable) == len(pairs) else ()
+
+
+def _step(value: object) -> Decimal | None:
+    """A step of prices; None if it is none, or has more places than a price can have."""
+    step = to_exact(value)
+    rounded = step.quantize(MIN_STEP) if step is not None and step < MAX_STEP else None
+    if step is None or not rounded or rounded < MIN_STEP or abs(rounded - step) > step * STEP_TOLERANCE:
+        return None
+    return rounded.normalize()
 
 
 def _increment_rows(answer: Mapping[str, object]) -> list[dict[str, object]]:

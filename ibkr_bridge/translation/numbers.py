@@ -14,8 +14,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-PLACES = Decimal("0.000001")  # finer than any price; a Decimal with more places would be written as 1E-7
-NOISE_PLACES = 7  # IBKR's prices are 32-bit floats, written with eight places
+PLACES = Decimal("0.00000001")  # two-year notes have steps of 1/256 dollar, yen futures of 0.0000005
+SMALL_PLACES = Decimal("0.000001")  # of a number below that, which would be written as 1E-7 with more
+NOISE_PLACES = range(7, 31)  # IBKR's prices are 32-bit floats, written with eight places or with all of a double
+FLOAT_DIGITS = 7  # of a decimal that a 32-bit float can hold
 MAX_ABSOLUTE = Decimal(10) ** 18
 NUMBER = re.compile(r"[A-Z]?([+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d*\.?\d+(?:[eE][+-]?\d{1,2})?)\s*([KMB%]?)")
 FACTORS = {"": Decimal(1), "%": Decimal(1), "K": Decimal(10) ** 3, "M": Decimal(10) ** 6, "B": Decimal(10) ** 9}
@@ -42,10 +44,16 @@ def object_of(value: object) -> Row:
 
 def to_decimal(value: object) -> Decimal | None:
     """A number or a text with a number; None if it is neither, or not finite."""
+    number = to_exact(value)
+    return plain(number) if number is not None else None
+
+
+def to_exact(value: object) -> Decimal | None:
+    """The same with all its places; it may be written with an exponent."""
     number = _exact(value)
     if number is None or not number.is_finite() or abs(number) > MAX_ABSOLUTE:
         return None
-    return plain(_without_noise(number))
+    return _without_noise(number) if abs(number) >= PLACES else Decimal(0)
 
 
 def _exact(value: object) -> Decimal | None:
@@ -67,13 +75,15 @@ def _exact(value: object) -> Decimal | None:
 def _without_noise(number: Decimal) -> Decimal:
     """The shortest decimal that is the same 32-bit float; the number itself if it is no such float."""
     exponent = number.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent > -NOISE_PLACES:
+    if not isinstance(exponent, int) or -exponent not in NOISE_PLACES:
         return number
     single = _single(float(number))
     if single is None or abs(Decimal(single) - number) > Decimal(1).scaleb(exponent):
         return number
     texts = (f"{single:.{digits}g}" for digits in range(1, 10))
-    return next((Decimal(text) for text in texts if _single(float(text)) == single), number)
+    decimal = next((Decimal(text) for text in texts if _single(float(text)) == single), number)
+    is_fraction = number == Decimal(single) and len(decimal.as_tuple().digits) > FLOAT_DIGITS
+    return number if is_fraction else decimal  # 109.00390625 is 109 1/256, and no noise
 
 
 def _single(number: float) -> float | None:
@@ -85,7 +95,8 @@ def _single(number: float) -> float | None:
 
 def plain(number: Decimal) -> Decimal:
     """The same number without zeros at its end, in a form that is written without an exponent."""
-    rounded = number.quantize(PLACES).normalize() if abs(number) < 10**12 else number.to_integral_value()
+    places = PLACES if abs(number) >= SMALL_PLACES else SMALL_PLACES
+    rounded = number.quantize(places).normalize() if abs(number) < 10**12 else number.to_integral_value()
     return rounded.quantize(Decimal(1)) if rounded == rounded.to_integral_value() else rounded
 
 

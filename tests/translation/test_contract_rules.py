@@ -135,6 +135,52 @@ def test_a_magnified_price_is_not_checked() -> None:
     check_rules(ticket(**{**LIMIT, "limit_price": Decimal("1.555")}), "DU1", rules(priceMagnifier=100))
 
 
+@pytest.mark.parametrize(
+    ("increment", "good", "bad"),
+    [
+        (0.00390625, "109.00390625", "109.0039"),  # a two-year note: 1/8 of 1/32
+        (0.0078125, "108.0078125", "108.0078"),
+        (0.0000005, "0.0066815", "0.00668155"),  # a yen future
+        (5e-05, "1.08005", "1.08001"),
+        (0.009999999776482582, "1.51", "1.511"),  # a 32-bit float as a double
+        (0.010000000000000002, "1.51", "1.511"),
+        ("0.25", "5000.25", "5000.3"),
+        (10, "1E+2", "105"),
+    ],
+)
+def test_a_step_has_all_its_places(increment: float | str, good: str, bad: str) -> None:
+    """A rounded step divides no price, and every order would be refused."""
+    steps = rules(incrementRules=[{"lowerEdge": 0, "increment": increment}])
+    check_change(OrderChange(limit_price=Decimal(good)), steps)
+    check_change(OrderChange(limit_price=-Decimal(good)), steps)
+
+    with pytest.raises(ValidationFailed):
+        check_change(OrderChange(limit_price=Decimal(bad)), steps)
+
+
+@pytest.mark.parametrize("step", [None, "?", 0, -0.01, 0.001953125 / 4, 1e30, [], {}])
+def test_steps_that_cannot_all_be_read_are_not_checked(step: object) -> None:
+    """Where one is missing, that of the prices below would be taken."""
+    half = rules(incrementRules=[{"lowerEdge": 0, "increment": 0.03}, {"lowerEdge": 1, "increment": step}])
+
+    check_rules(ticket(**LIMIT | {"limit_price": Decimal("1.505")}), "DU1", half)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"orderTypes": ["LMT", "MKT"]},
+        {"orderTypes": [{"type": "limit"}, None, 3]},
+        {"tifTypes": ["GoodToday/o"]},
+        {"tifTypes": [{"name": "DAY"}]},
+        {"canTradeAcctIds": [{"id": "DU1"}]},
+    ],
+)
+def test_rules_in_other_words_refuse_nothing(members: dict[str, Any]) -> None:
+    """They say nothing that is understood, and IBKR's answer to the order decides."""
+    check_rules(ticket(**LIMIT), "DU1", rules(**members))
+
+
 JSON = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=5),
     lambda inner: some.lists(inner, max_size=3) | some.dictionaries(some.sampled_from(sorted(STOCK)), inner),

@@ -41,6 +41,14 @@ from ibkr_bridge.translation.numbers import (
         ("1e3", "1000"),
         (Decimal("1E+3"), "1000"),
         (Decimal("0.0000001"), "0"),
+        (Decimal("0.0066815"), "0.0066815"),  # a price of a yen future
+        (Decimal("109.00390625"), "109.00390625"),  # of a note, in steps of 1/256
+        ("108.0078125", "108.0078125"),  # and in steps of 1/128
+        (Decimal("16000.01953125"), "16000.02"),  # noise that is a fraction by chance
+        (Decimal("9.999999974752427e-07"), "0.000001"),
+        (Decimal("1e-999999999"), "0"),
+        (Decimal("0e-999999999"), "0"),
+        (Decimal("0." + "3" * 3_000_000), "0.33333333"),
         (Decimal("-0.0"), "0"),
     ],
 )

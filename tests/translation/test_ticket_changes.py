@@ -37,6 +37,12 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
     }
 
 
+@pytest.mark.parametrize("price", ["0.0066815", "109.00390625", "108.0078125"])
+def test_a_price_that_is_not_changed_keeps_all_its_places(price: str) -> None:
+    """A yen future and two notes: a rounded price would be another order."""
+    assert str(changed_ticket({**ROW, "price": price}, OrderChange(quantity=Decimal(5)))["price"]) == price
+
+
 def test_a_price_may_be_changed_to_zero() -> None:
     """A combination may cost nothing; the old limit would be another order than the one that was meant."""
     assert changed_ticket(ROW, OrderChange(limit_price=Decimal(0)))["price"] == 0
