@@ -80,6 +80,8 @@ def _problems(ticket: OrderTicket) -> Iterator[ValidationFailed]:
         yield ValidationFailed("the order needs either a symbol or a conid", field="symbol")
     if (ticket.quantity is None) == (ticket.cash_amount is None):
         yield ValidationFailed("the order needs either a quantity or a cash amount", field="quantity")
+    if (ticket.client_order_id or "").endswith("\n"):  # its pattern ends with $, which allows that
+        yield ValidationFailed("a client_order_id has no line break", field="client_order_id")
     yield from number_problems("quantity", ticket.quantity, MAX_QUANTITY)
     yield from number_problems("cash_amount", ticket.cash_amount, MAX_PRICE)
     form = FORMS[ticket.type]

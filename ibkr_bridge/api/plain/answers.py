@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +20,9 @@ PLACE_OF_FAULT = re.compile(r" - at `\$\.?(.*)`$")
 UNKNOWN_FIELD = re.compile(r"unknown field `([A-Za-z0-9_]{1,64})`")
 MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 NUMBER = re.compile(r"[0-9]+", re.ASCII)
+DECIMAL = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
+Members = list[tuple[str, Any]]
+"""An object of JSON as it is written: a name may be there twice."""
 
 
 def answer(shape: Model) -> web.Response:
@@ -29,15 +35,37 @@ async def read_struct(request: web.Request, shape: type[Shape]) -> Shape:
 
     Raises:
         BadRequest: it is not JSON.
-        ValidationFailed: it is not of this shape.
+        ValidationFailed: it is not of this shape, or two programs could read it differently.
     """
     body = await read_body(request)
     try:
-        return msgspec.json.decode(body, type=shape)
+        decoded = msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as exc:
         raise _fault(str(exc)) from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BadRequest("the body is not JSON", hint="send a JSON object") from exc
+    written: Members = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
+    for problem in _ambiguities(decoded, written):
+        raise problem
+    return decoded
+
+
+def _ambiguities(shape: Model, written: Members, path: str = "") -> Iterator[ValidationFailed]:
+    """What is written so that another program could read it differently.
+
+    Args:
+        shape: what the bridge has read: it has each member that is written, and no other.
+        path: of the object that is written, with a dot at its end.
+    """
+    names = [name for name, _ in written]
+    for name, text in written:
+        value = getattr(shape, name)
+        if names.count(name) > 1:
+            yield ValidationFailed(f"{name} is there more than once", field=path + name)
+        if isinstance(value, Decimal) and DECIMAL.fullmatch(text) is None:  # Python's has also ١, 1_000 and NaN
+            yield ValidationFailed("this is not a decimal", field=path + name, hint='write "190.25"')
+        if isinstance(value, Model):
+            yield from _ambiguities(value, text, f"{path}{name}.")
 
 
 def _fault(text: str) -> ValidationFailed:

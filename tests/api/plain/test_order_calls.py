@@ -70,6 +70,45 @@ async def test_what_ibkr_does_not_allow_for_the_contract_is_not_sent(
     assert placements(sim) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('"2"', '"1_000"', "quantity"),
+        ('"2"', '"\uff11\uff12"', "quantity"),
+        ('"2"', '" 2 "', "quantity"),
+        ('"2"', '"NaN"', "quantity"),
+        ('"2"', '"1e999"', "quantity"),
+        ('"2"', "1e999", "quantity"),
+        ('"2"', '"2", "quantity": "1000"', "quantity"),
+        ('"buy"', '"buy", "side": "sell"', "side"),
+        ('"2"', '"2", "bracket": {"stop_loss": "1", "stop_loss": "2"}', "bracket.stop_loss"),
+        ('"2"', '"2", "bracket": {"stop_loss": "\u0661"}', "bracket.stop_loss"),
+        ('"2"', '"2", "client_order_id": "mine-1\\n"', "client_order_id"),
+    ],
+)
+async def test_what_two_programs_could_read_differently_is_not_sent(
+    harness: Harness, sim: Simulator, old: str, new: str, field: str
+) -> None:
+    """One of them may be the check of an app, which saw a smaller order."""
+    body = json.dumps(MARKET).replace(old, new, 1).encode()
+
+    reply = await harness.post(f"/accounts/{ACCOUNT}/orders", body, headers={"Content-Type": "application/json"})
+
+    assert (reply.status, reply.json["field"]) == (422, field)
+    assert placements(sim) == []
+
+
+@pytest.mark.parametrize("quantity", ['"2.0"', '"+2"', '"2E+0"', "2", "2.0", "2e0", '"2."', '"00002.00000000"'])
+async def test_a_decimal_may_be_written_in_each_usual_form(harness: Harness, sim: Simulator, quantity: str) -> None:
+    """They all mean the same everywhere."""
+    body = json.dumps(MARKET).replace('"2"', quantity, 1).encode()
+
+    reply = await harness.post(f"/accounts/{ACCOUNT}/orders", body, headers={"Content-Type": "application/json"})
+
+    assert (reply.json["state"], reply.json["quantity"]) == ("placed", "2")
+    assert json.loads(placements(sim)[0])["orders"][0]["quantity"] == 2
+
+
 async def test_a_change_keeps_the_rules_of_the_contract(harness: Harness, sim: Simulator) -> None:
     """Its prices are multiples of the step."""
     order = (await place(harness, FAR_LIMIT, {"X-Bridge-Confirm": "o163"})).json
