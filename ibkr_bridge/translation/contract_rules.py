@@ -25,6 +25,7 @@ RULE_WORDS: Mapping[OrderType, str] = {
     OrderType.LIMIT_ON_CLOSE: "limitonclose",
     OrderType.MIDPRICE: "midprice",
 }
+MAX_BYTES = 256 * 1024  # IBKR's have some thousand; parsing 16 MB would hold the event loop for seconds
 MIN_STEP, MAX_STEP = Decimal("0.00000001"), Decimal(10) ** 6
 STEP_TOLERANCE = Decimal("0.000001")  # of a step that is written as a double, with its noise
 CHECKED_TIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.OPG})
@@ -52,6 +53,8 @@ class ContractRules:
 
 def read_rules(body: bytes) -> ContractRules | None:
     """IBKR's answer; None if it is none."""
+    if len(body) > MAX_BYTES:
+        return None
     answer = object_of(parse_body(body))
     if not isinstance(answer.get("orderTypes"), list):
         return None

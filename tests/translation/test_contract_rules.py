@@ -122,6 +122,11 @@ def test_an_answer_without_rules_is_none(body: bytes) -> None:
     assert read_rules(body) is None
 
 
+def test_an_endless_answer_is_not_parsed() -> None:
+    """It would hold the event loop, and all orders with it, for seconds."""
+    assert read_rules(json.dumps({**STOCK, "orderTypes": ["limit"] * 100_000}).encode()) is None
+
+
 def test_what_ibkr_does_not_say_is_not_checked() -> None:
     """An empty list of types would refuse every order."""
     few = read_rules(b'{"orderTypes": []}')

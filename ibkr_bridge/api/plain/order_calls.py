@@ -70,6 +70,7 @@ from ibkr_bridge.translation.tickets import (
 
 NAME_CHARACTERS = 24  # of a name that the bridge gives a parent order
 NEVER_SENT = frozenset({None, OrderState.REFUSED})
+UNCHANGED_HINT = "the order itself is as it was: GET /orders/{id} shows it; do not send it as a new one"
 NO_FURTHER_ANSWER = frozenset({OrderState.UNKNOWN, OrderState.SENDING})
 
 
@@ -366,7 +367,10 @@ def _order_of(request: web.Request, record: OrderRecord | None, *, is_wanted: bo
 def _refusal(record: OrderRecord, order: Order) -> BridgeError:
     words, members = order.error or "without a reason", {"order": msgspec.to_builtins(order)}
     if record.state is OrderState.NOT_PLACED:
-        return OrderNotPlaced(f"order {record.id} is not placed: {words}", members=members)
+        hint = None if record.operation is OrderOperation.PLACE else UNCHANGED_HINT
+        return OrderNotPlaced(f"order {record.id} is not placed: {words}", hint=hint, members=members)
     if record.operation is OrderOperation.CANCEL:
         return OrderNotWorking(f"IBKR did not cancel it: {words}", members=members)
+    if record.operation is OrderOperation.MODIFY:
+        return OrderRejected(f"IBKR rejected the change: {words}", hint=UNCHANGED_HINT, members=members)
     return OrderRejected(f"IBKR rejected it: {words}", members=members)

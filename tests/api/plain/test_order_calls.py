@@ -206,6 +206,20 @@ async def test_what_an_order_needs_has_the_priority_of_orders(
     assert [seen[path] for path in reads] == [Priority.ORDERS, Priority.ORDERS, Priority.READS]
 
 
+async def test_a_change_that_ibkr_rejects_is_no_reason_for_another_order(harness: Harness, sim: Simulator) -> None:
+    """The order still works: one that is sent as a new one would be the second."""
+    order = (await place(harness, FAR_LIMIT, CONFIRM_ALL)).json
+    sim.faults.add("status", path=f"/{ACCOUNT}/order/", status=400, body='{"error":"price is too far"}', times=1)
+
+    reply = await harness.request("PATCH", f"/orders/{order['id']}", body={"limit_price": "151"}, headers=CONFIRM_ALL)
+
+    assert (reply.status, reply.code) == (422, "order_rejected")
+    assert (reply.json["detail"], "do not send it as a new one" in reply.json["hint"]) == (
+        "IBKR rejected the change: price is too far",
+        True,
+    )
+
+
 async def test_a_question_is_shown_and_answered(harness: Harness) -> None:
     """A page that is loaded again finds the question in the order."""
     asked = msgspec.json.decode((await place(harness, FAR_LIMIT)).body, type=Order)
