@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from ibkr_bridge.calls.messages import Response, json_response
 from ibkr_bridge.errors import BridgeError, OrderInProgress, OrderNotPlaced, OrderUnknown
+from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.orders.journal.order_record import InFlightOrder, OrderRecord
 from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.orders.request import OrderRequest
@@ -76,6 +77,10 @@ def unknown_error(record: OrderRecord) -> BridgeError:
 
 def not_placed_error(record: OrderRecord) -> BridgeError:
     """The error of an order that was lost and not found before any caller got a response."""
-    error = OrderNotPlaced(f"order {record.id} was lost before IBKR received it and does not exist at IBKR")
+    if record.operation is OrderOperation.PLACE:
+        error = OrderNotPlaced(f"order {record.id} was lost before IBKR received it and does not exist at IBKR")
+    else:
+        detail = f"{record.operation.value} {record.id} was lost before IBKR received it"
+        error = OrderNotPlaced(detail, hint="the order that it was about is as it was: GET /orders shows it")
     error.request_id = record.request_id
     return error

@@ -73,7 +73,7 @@ ADVICE: Mapping[type[BridgeError], Advice] = {
     errors.OrderRejected: Advice("Interactive Brokers rejected this. Nothing was changed.", NONE),
     errors.OrderNotWorking: Advice("The order is over. It can no longer be changed or cancelled.", NONE),
     errors.OrderUnknown: Advice("It is not known whether this was carried out. Do not send it again.", WAIT),
-    errors.OrderNotPlaced: Advice("The order was not placed.", NONE),
+    errors.OrderNotPlaced: Advice("This was not carried out: nothing was placed, changed or cancelled.", NONE),
     errors.Internal: Advice("Something went wrong. Try again later.", NONE),
 }
 """By class of error. A test compares it with all classes."""

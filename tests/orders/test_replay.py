@@ -127,3 +127,14 @@ def test_an_order_that_was_not_placed_is_reported_with_its_own_request_id() -> N
 def test_a_lost_response_without_a_request_id_has_that_of_the_order() -> None:
     """The log is searched by this id."""
     assert unknown_error(record(lost_reason="x")).request_id == "req"
+
+
+@pytest.mark.parametrize("operation", [OrderOperation.MODIFY, OrderOperation.CANCEL])
+def test_a_lost_change_does_not_say_that_its_order_is_gone(operation: OrderOperation) -> None:
+    """The order may still work, and a new one would be the second."""
+    lost = record()
+    lost.operation = operation
+
+    error = not_placed_error(lost)
+
+    assert ("does not exist" in error.detail, "new order" in error.hint) == (False, False)
