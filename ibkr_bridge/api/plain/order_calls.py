@@ -198,14 +198,15 @@ async def change_order(request: web.Request) -> web.Response:
     """Change a working order. While IBKR asks about the change, the answer is the change itself, to be answered."""
     change = await read_struct(request, OrderChange)
     record, number = await _placed(request)
-    if await _repeats_change(request, number):
-        return await _repeat_change(request, change, record, number)
+    earlier = await _earlier_change(request, number)
+    if earlier is not None:
+        return await _repeat_change(request, change, record, earlier, number)
     row = await fetch_row(PlainReader(request, serves_order=True), number)
     if row is None:
         raise OrderNotFound("IBKR has no such order, or does not say what it is now")
     if is_over(row):
         raise OrderNotWorking("the order is over: it was filled, cancelled or rejected")
-    row = row_with_journal(row, order_view(request).ticket_of(record) if record is not None else {})
+    row = row_with_journal(row, await _ticket_of(request, record, number))
     ticket = changed_ticket(row, change)
     rules = await fetch_rules(PlainReader(request), ticket["conid"], Side(ticket["side"].lower()))
     if rules is not None:
@@ -219,24 +220,32 @@ async def change_order(request: web.Request) -> web.Response:
     return answer(_describe_changed(request, record, row_with_ticket(row, ticket)))
 
 
-async def _repeats_change(request: web.Request, number: str) -> bool:
-    """Whether the request has the key of a change of this order that was sent."""
+async def _ticket_of(request: web.Request, record: OrderRecord | None, number: str) -> Row:
+    """What the journal knows of the ticket of an order; empty if it was made elsewhere."""
+    if record is not None:
+        return order_view(request).ticket_of(record)
+    parent = await find_placement(request, number)
+    return dict(zip(parent.order_ids, parent.tickets, strict=False)).get(number, {}) if parent is not None else {}
+
+
+async def _earlier_change(request: web.Request, number: str) -> OrderRecord | None:
+    """The change of this order that was sent with the key of the request; None if there is none."""
     earlier = await profile_of(request).orders.repository.find_by_identity(idempotency_key(request), None)
     if earlier is None or earlier.operation is not OrderOperation.MODIFY or earlier.state in NEVER_SENT:
-        return False
-    return earlier.match_criteria.get("order") == number
+        return None
+    return earlier if earlier.match_criteria.get("order") == number else None
 
 
 async def _repeat_change(
-    request: web.Request, change: OrderChange, record: OrderRecord | None, number: str
+    request: web.Request, change: OrderChange, record: OrderRecord | None, earlier: OrderRecord, number: str
 ) -> web.Response:
     """The answer to a change that is sent again with its key: nothing is sent, whatever the order is by now.
 
     Raises:
         IdempotencyMismatch: the key belongs to another change.
     """
-    path = reads.modification(_account_of(record, None), number)
-    await _submit(request, path, b"{}", identity=encode_body(change))
+    path = reads.modification(_account_of(earlier, None), number)
+    await _submit(request, path, b"{}", identity=encode_body(change), must_not_be_sent=True)
     made = request[REQUEST_CONTEXT].order_record
     order = _order_of(request, made)
     if made is None or made.state is not OrderState.PLACED:

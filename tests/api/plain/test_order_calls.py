@@ -541,7 +541,7 @@ async def test_a_child_of_a_bracket_is_changed_and_cancelled_by_its_number(harne
     parent, profit, loss = (await place(harness, BRACKET, CONFIRM_ALL)).json["order_ids"]
     before = len(sim.calls())
 
-    changes = {"limit_price": "800", "outside_hours": False}
+    changes = {"limit_price": "800"}
     changed = await harness.request("PATCH", f"/orders/{profit}", body=changes, headers=CONFIRM_ALL)
     shown = (await harness.get(f"/orders/{profit}")).json
     cancelled = await harness.request("DELETE", f"/orders/{loss}")
