@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibkr_bridge import VERSION
+
 if TYPE_CHECKING:
     from ibkr_bridge.config.settings import SettingsError
 
+HELP = "help"
 EXIT_OK, EXIT_FAILURE, EXIT_MISCONFIGURED = 0, 1, 78
 COMMANDS = {
     "serve": "run the bridge (also without any command)",
@@ -26,11 +29,18 @@ COMMANDS = {
     "sim": "the simulated Gateway alone",
     "trigger": "make something go wrong in a running demo or sim",
     "status": "print the state of the session",
-    "orders": "list orders and their state, or verify their journal",
+    "orders": "list orders, show one, or verify their journal",
+    "pause": "stop new orders; cancels are still sent",
+    "resume": "allow new orders again",
+    "reconnect": "check the session, and request it if calls fail",
     "call": "send one call: call GET /portfolio/accounts",
     "doctor": "check everything and say how to fix it",
+    "check": "read the settings as the service would",
+    "logs": "show the log of the installed service",
     "genkey": "make a key",
 }
+EPILOG = f"""exit status: {EXIT_OK} good, {EXIT_FAILURE} bad, {EXIT_MISCONFIGURED} the settings cannot be used
+example: bridge.py help status   (the same as bridge.py status --help)"""
 
 
 def settings_message(error: SettingsError) -> str:
@@ -79,10 +89,18 @@ def port(text: str) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command that was typed; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="bridge.py", description="A guarded bridge to IBKR's Client Portal Gateway.")
+    parser = argparse.ArgumentParser(
+        prog="bridge.py",
+        description="A guarded bridge to IBKR's Client Portal Gateway.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ibkr-bridge {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
+    commands.add_parser(HELP, help="explain a command: help status", add_help=False)
+    argv = ([*argv[1:2], "--help"] if argv[1:] != [HELP] else ["--help"]) if list(argv[:1]) == [HELP] else argv
     try:
         command, rest = parser.parse_args(list(argv[:1])).command or "serve", list(argv[1:])
     except SystemExit as exc:  # argparse exits with 2 after an error

@@ -11,11 +11,12 @@ import argparse
 import json
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
@@ -40,21 +41,23 @@ def run(argv: Sequence[str]) -> int:
     except SettingsError as exc:
         print(settings_message(exc), file=sys.stderr)
         return EXIT_MISCONFIGURED
-    return _verify(args, settings) if args.verb == "verify" else _list_orders(args, settings)
+    return VERBS[args.verb](args, settings)
 
 
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bridge.py orders", description="List orders and their state, or verify their journal."
     )
-    parser.add_argument("verb", nargs="?", choices=["list", "verify"], default="list", help="list (default) or verify")
-    parser.add_argument("file", nargs="?", type=Path, help="verify: a journal elsewhere, such as a copy")
+    parser.add_argument("verb", nargs="?", choices=list(VERBS), default="list", help="list (default), show or verify")
+    parser.add_argument("subject", nargs="?", help="show: the id of an order; verify: a journal elsewhere, as a copy")
     parser.add_argument("--unknown", action="store_true", help="only orders of unknown outcome")
     parser.add_argument(
         "--limit", type=int, default=50, metavar="N", help=f"at most N orders, up to {MAX_ORDERS} (default 50)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     args = parser.parse_args(argv)
+    if args.verb == "show" and not args.subject:
+        parser.error("show takes the id of an order")
     if not 1 <= args.limit <= MAX_ORDERS:
         parser.error(f"--limit takes a number from 1 to {MAX_ORDERS}")
     return args
@@ -71,6 +74,36 @@ def _list_orders(args: argparse.Namespace, settings: Settings) -> int:
         return EXIT_FAILURE
     print(json.dumps({"orders": rows}) if args.json else format_orders(rows))
     return EXIT_FAILURE if any(row.get("state") == "unknown" for row in rows) else EXIT_OK
+
+
+def _show_order(args: argparse.Namespace, settings: Settings) -> int:
+    """Print one order with its events. Returns 1 if there is no such order, or if its outcome is unknown."""
+    try:
+        with open_client(settings) as client:
+            order = _masked(client.get(f"/orders/{quote(args.subject, safe='')}"))
+    except ClientError as exc:
+        text = ": ".join(summarise(exc))
+        print(json.dumps({"order": None, "error": text}) if args.json else escape_unprintable(text))
+        return EXIT_FAILURE
+    print(json.dumps({"order": order}) if args.json else format_order(order))
+    return EXIT_FAILURE if order.get("state") == "unknown" else EXIT_OK
+
+
+def format_order(order: dict[str, Any]) -> str:
+    """One order: a line for each member that is known, and one for each event."""
+    members = (
+        f"  {name:<16} {escape_unprintable(str(value))}"
+        for name, value in order.items()
+        if value not in (None, [], "") and name not in ("id", "events", "question")
+    )
+    events = (f"  {escape_unprintable(_event_text(event))}" for event in order.get("events") or ())
+    question = (f"  asks: {escape_unprintable(text)}" for text in (order.get("question") or {}).get("texts", ()))
+    return "\n".join((str(order.get("id")), *members, *question, *events))
+
+
+def _event_text(event: dict[str, Any]) -> str:
+    facts = ", ".join(f"{name} {value}" for name, value in event.items() if value and name not in ("at", "what"))
+    return f"{event.get('at')} {event.get('what')}{f': {facts}' if facts else ''}"
 
 
 def _masked(row: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +130,7 @@ def _cell(order: dict[str, Any], name: str) -> str:
 
 
 def _verify(args: argparse.Namespace, settings: Settings) -> int:
-    path = args.file or (settings.state_dir / FILE if settings.state_dir else None)
+    path = Path(args.subject) if args.subject else (settings.state_dir / FILE if settings.state_dir else None)
     count, flaws = verify_file(path)
     if args.json:
         print(json.dumps({"file": str(path), "entries": count, "flaws": flaws}))
@@ -121,3 +154,10 @@ def verify_file(path: Path | None) -> tuple[int, list[str]]:
         return 0, [f"there is no journal at {path}: no order has been placed yet, or it is elsewhere (give the file)"]
     except (OSError, sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as exc:
         return 0, [f"{path} cannot be read as a journal: {exc}"]
+
+
+VERBS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
+    "list": _list_orders,
+    "show": _show_order,
+    "verify": _verify,
+}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_bridge import VERSION
 from ibkr_bridge.cli import COMMANDS, main
 from ibkr_bridge.config.env_reader import DEMO_KEY
 from tests.cli.command_runner import (
@@ -135,7 +136,8 @@ def test_help_lists_every_command(place: Place) -> None:
     result = place.run("--help")
 
     assert result.returncode == EXIT_OK
-    assert all(f"{name} " in result.stdout and text in result.stdout for name, text in COMMANDS.items())
+    shown = " ".join(result.stdout.split())
+    assert all(f" {name} {text}" in shown for name, text in COMMANDS.items())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -302,3 +304,24 @@ def test_the_demo_reports_wrong_settings(place: Place) -> None:
     assert result.returncode == EXIT_MISCONFIGURED
     assert "IBKR_TRADING_MODE" in result.stderr
     assert "IBKR_BRIDGE_KEY" in result.stderr
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """For a report of a fault."""
+    assert main(["--version"]) == EXIT_OK
+    assert capsys.readouterr().out == f"ibkr-bridge {VERSION}\n"
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "help"]])
+def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """With all commands and the exit statuses."""
+    assert main(words) == EXIT_OK
+    shown = capsys.readouterr().out
+    assert "usage: bridge.py" in shown
+    assert "78 the settings cannot be used" in shown
+
+
+def test_help_explains_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """As its own option does."""
+    assert main(["help", "status"]) == EXIT_OK
+    assert capsys.readouterr().out.startswith("usage: bridge.py status")

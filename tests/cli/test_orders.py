@@ -161,3 +161,26 @@ def test_control_characters_of_a_coid_do_not_reach_the_terminal() -> None:
     row = {"id": "a", "state": "placed", "coid": "x\x1b[2J\ny\ud800"}
 
     assert "x?[2J?y?" in format_orders([row])
+
+
+def test_one_order_is_shown_with_its_events(place: Place, running: Demo) -> None:
+    """By the id of the journal; the account is masked."""
+    ticket = {"side": "buy", "type": "market", "symbol": "AAPL", "quantity": 1}
+    order = running.post("/accounts/DU1234567/orders", ticket).json()["id"]
+
+    words, data = place.both("orders", "show", order, **running.env)
+
+    assert words.stdout.splitlines()[0] == order
+    assert "  symbol           AAPL" in words.stdout
+    assert "sent" in words.stdout
+    assert "DU1234567" not in words.stdout + data.stdout
+    assert json.loads(data.stdout)["order"]["id"] == order
+
+
+def test_an_order_that_does_not_exist_is_told(place: Place, running: Demo) -> None:
+    """And `show` without an id says what it wants."""
+    missing, without = place.run("orders", "show", "o-1", **running.env), place.run("orders", "show", **running.env)
+
+    assert (missing.returncode, without.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
+    assert "order_not_found" in missing.stdout
+    assert "show takes the id of an order" in without.stderr
