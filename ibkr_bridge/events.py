@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Generic, TypeVar
 
 Value = TypeVar("Value")
-NO_KEY = "none"  # stands for the key of a request that has no valid one
+NO_KEY = "none"  # stands for the key of a request that has none
+WRONG_KEY = "wrong"  # and of one that has another key, or an expired token
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,17 @@ class RequestServed(ProfileEvent):
     ms: float
     source: str
     code: str | None = None
+    wait_ms: float | None = None
+    """Of `ms`, how long it waited for the session and for admission; None if no call was made for it."""
+    upstream_ms: float | None = None
+    """Of `ms`, how long it waited for IBKR."""
+
+
+@dataclass(frozen=True)
+class ProbeServed(RequestServed):
+    """One request of a monitor that found all well. There are many, and they say nothing new."""
+
+    level = "debug"
 
 
 @dataclass(frozen=True)
@@ -202,7 +214,7 @@ class ConditionBegan(ProfileEvent):
 class ConditionNoticed(ConditionBegan):
     """The same, for a condition that ends by itself or that somebody wanted."""
 
-    level = "info"
+    level = "notice"
 
 
 @dataclass(frozen=True)
@@ -210,6 +222,7 @@ class ConditionEnded(ProfileEvent):
     """A condition does not hold any more."""
 
     event = "condition.ended"
+    level = "notice"
     condition: str
     severity: str
     lasted_s: float
@@ -235,7 +248,7 @@ class SessionReady(SessionChanged):
     """The brokerage session is open."""
 
     event = "session.ready"
-    level = "info"
+    level = "notice"
 
 
 @dataclass(frozen=True)
@@ -249,7 +262,7 @@ class SessionLost(SessionChanged):
 class SessionChangedInMaintenance(SessionChanged):
     """A change during a maintenance window, which is expected."""
 
-    level = "info"
+    level = "notice"
 
 
 @dataclass(frozen=True)

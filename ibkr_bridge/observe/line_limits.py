@@ -36,7 +36,7 @@ def group_of(event: events.Event) -> str | None:
     if isinstance(event, events.RequestMalformed | events.ConnectionLimitReached | events.ReplyUnread):
         return WITHOUT_KEY
     if isinstance(event, events.RequestServed):
-        return WITHOUT_KEY if event.key == events.NO_KEY else WITH_KEY
+        return WITHOUT_KEY if event.key in (events.NO_KEY, events.WRONG_KEY) else WITH_KEY
     return None
 
 

@@ -31,10 +31,25 @@ from ibkr_bridge.observe.journald import JournaldSocket
 from ibkr_bridge.observe.line_limits import SUMMARY_INTERVAL_S, LineLimits
 from ibkr_bridge.redaction import Redactor, escape_unprintable
 
-PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # of syslog, which the journal uses
-LEVELS = {name: getattr(logging, name.upper()) for name in PRIORITY}
+PRIORITY = {
+    "critical": 2,
+    "error": 3,
+    "warning": 4,
+    "notice": 5,
+    "info": 6,
+    "debug": 7,
+}  # of syslog, which the journal uses
+NOTICE = 25  # between info and warning: a change of state that is no fault, as the return of the session
+LEVELS = {name: NOTICE if name == "notice" else getattr(logging, name.upper()) for name in PRIORITY}
+
 MAX_UNSENT = 1000  # lines of orders that wait for the journal
 EventDict = MutableMapping[str, Any]
+
+
+def console_renderer(*, colors: bool, **options: Any) -> structlog.dev.ConsoleRenderer:
+    """Lines for a terminal; structlog itself has no level notice."""
+    styles = structlog.dev.ConsoleRenderer.get_default_level_styles(colors)
+    return structlog.dev.ConsoleRenderer(colors=colors, level_styles={**styles, "notice": styles["info"]}, **options)
 
 
 def leads_to_journal(stream: TextIO, env: Mapping[str, str]) -> bool:
@@ -57,7 +72,7 @@ def processors(form: LogFormat, stream: TextIO, *, journal: bool) -> list[struct
     """The steps that turn a log line into text."""
     is_console = form is LogFormat.CONSOLE
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False) if is_console else _add_timestamp
-    text = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if is_console else _as_json
+    text = console_renderer(colors=stream.isatty()) if is_console else _as_json
     last_steps: list[structlog.typing.Processor] = [stamp, text]
     if journal:  # it has its own time, and reads `<N>` at the beginning of a line as its priority
         last_steps = [text, lambda _, level, line: f"<{PRIORITY[level]}>{line}"]
@@ -215,7 +230,7 @@ def _as_json(_: object, __: str, line: EventDict) -> str:
     return ENCODER.encode(line)
 
 
-CONSOLE_RENDERER = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, sort_keys=False)
+CONSOLE_RENDERER = console_renderer(colors=False, pad_event_to=0, sort_keys=False)
 
 
 class _LibraryHandler(logging.Handler):

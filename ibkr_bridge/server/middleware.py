@@ -20,7 +20,7 @@ from ibkr_bridge.errors import (
     Internal,
 )
 from ibkr_bridge.server.admission_checks import CHECKS
-from ibkr_bridge.server.app_keys import BUS, DRAIN, REDACTOR, REQUEST_CONTEXT
+from ibkr_bridge.server.app_keys import BUS, DRAIN, OWN_ROUTES, REDACTOR, REQUEST_CONTEXT
 from ibkr_bridge.server.delivery import deliver, watch_reset
 from ibkr_bridge.server.problem_details import AIOHTTP_ERRORS, problem_response
 from ibkr_bridge.server.request_context import RequestContext, choose_request_id
@@ -55,20 +55,36 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
     finally:
         for release in request_context.on_finished:
             release()
-        ms = round((time.monotonic() - request_context.started_at) * 1000, 1)
-        app[BUS].publish(
-            events.RequestServed(
-                request_context.request_id,
-                request_context.key_label or events.NO_KEY,
-                request.method,
-                request_context.route,
-                status,
-                ms,
-                request_context.source,
-                request_context.code,
-                profile=request_context.profile,
-            )
-        )
+        app[BUS].publish(_served(request, request_context, status))
+
+
+def _served(request: web.Request, context: RequestContext, status: int) -> events.RequestServed:
+    """The event about a request that has ended."""
+    is_probe = status == 200 and request.app[OWN_ROUTES].is_open(request.method, context.route)
+    kind = events.ProbeServed if is_probe else events.RequestServed
+    timing = context.timing
+    return kind(
+        context.request_id,
+        context.key_label or (events.WRONG_KEY if _has_key(request) else events.NO_KEY),
+        request.method,
+        context.route,
+        status,
+        _ms(time.monotonic() - context.started_at),
+        context.source,
+        context.code,
+        None if timing is None else _ms(timing.waited_s),
+        None if timing is None else _ms(timing.upstream_s),
+        profile=context.profile,
+    )
+
+
+def _has_key(request: web.Request) -> bool:
+    """Whether a request carries something in the place of a key."""
+    return any(name in request.headers for name in ("X-Bridge-Key", "Authorization")) or "token" in request.query
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 1)
 
 
 @web.middleware

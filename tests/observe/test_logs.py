@@ -13,7 +13,7 @@ from pathlib import Path
 from ibkr_bridge import events
 from ibkr_bridge.config.settings import LogFormat, LogLevel
 from ibkr_bridge.events import BridgeStopped, KeeperFailed
-from ibkr_bridge.observe.logs import Log, leads_to_journal, resolve_format
+from ibkr_bridge.observe.logs import LEVELS, Log, leads_to_journal, resolve_format
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
@@ -57,7 +57,7 @@ async def test_each_change_of_the_session_is_one_line(harness: Harness, sim: Sim
     changes = [line for line in lines(harness) if str(line["event"]).startswith("session.") and "state" in line]
 
     assert [(line["was"], line["state"], line["reason"], line["level"]) for line in changes] == [
-        ("starting", "ready", "ready", "info"),
+        ("starting", "ready", "ready", "notice"),
         ("ready", "signed_out", "signed_out", "warning"),
     ]
     assert all(line["hint"] and "next check" in str(line["next_act"]) for line in changes)
@@ -209,7 +209,7 @@ def test_every_event_can_be_logged() -> None:
     fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
 
     assert not fields & {"level", "timestamp", "event"}
-    assert {kind.level for kind in kinds} <= {"info", "warning", "error", "critical"}
+    assert {kind.level for kind in kinds} <= set(LEVELS)
 
 
 HOSTILE = "no\x1b[2J\x9b1m\nforged \u202eline"

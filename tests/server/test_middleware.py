@@ -30,7 +30,7 @@ from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.routing import OwnRoutes
-from tests.harness import KEY, settings_for
+from tests.harness import KEY, Harness, settings_for
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Client = TestClient[web.Request, web.Application]
@@ -121,7 +121,19 @@ async def test_a_request_with_a_wrong_key_is_logged_too() -> None:
 
     (line,) = app.lines()
     assert (reply.status, body["code"]) == (401, "invalid_key")
-    assert (line.key, line.status, line.code, line.request_id) == ("none", 401, "invalid_key", body["request_id"])
+    assert (line.key, line.status, line.code, line.request_id) == ("wrong", 401, "invalid_key", body["request_id"])
+
+
+async def test_a_request_without_a_key_is_told_apart_from_one_with_a_wrong_key(harness: Harness) -> None:
+    """The first is an app without its setting, the second one with an old key."""
+    for key in (None, "an old key"):
+        await harness.get("/session", key=key)
+
+    lines = [event for event in harness.events_seen if isinstance(event, events.RequestServed)]
+    assert [(line.key, line.code, line.wait_ms) for line in lines] == [
+        ("none", "invalid_key", None),
+        ("wrong", "invalid_key", None),
+    ]
 
 
 async def test_an_error_of_the_bridge_becomes_a_problem_response() -> None:
@@ -244,3 +256,23 @@ async def test_on_delivered_is_called_when_the_response_has_reached_its_caller()
 
     assert (text, results) == ("an answer", [True])
     assert [line.status for line in app.lines()] == [200]
+
+
+async def test_a_probe_that_found_all_well_is_a_debug_line(harness: Harness) -> None:
+    """A monitor asks every few seconds, and its lines hide the others. One that failed is logged as before."""
+    await harness.get("/health", key=None)
+    await harness.get("/health/x", key=None)
+    await harness.get("/session")
+
+    levels = {event.route: event.level for event in harness.events_seen if isinstance(event, events.RequestServed)}
+    assert (levels["/health"], levels["/session"]) == ("debug", "info")
+    assert set(levels.values()) == {"debug", "info"}
+
+
+async def test_a_line_says_how_long_it_waited_and_how_long_ibkr_took(harness: Harness) -> None:
+    """Of the whole time; a slow bridge and a slow IBKR look the same otherwise."""
+    await harness.get("/portfolio/accounts")
+
+    line = next(event for event in harness.events_seen if isinstance(event, events.RequestServed) and event.upstream_ms)
+    assert line.wait_ms is not None
+    assert line.ms >= (line.upstream_ms or 0.0) > 0

@@ -289,7 +289,7 @@ async def test_an_outage_in_a_known_window_is_maintenance(sim: MarketStage, tmp_
 
     assert error_of(reply) == (503, "maintenance")
     assert reply.headers["Retry-After"] == str(5 * 3600)
-    assert [event.level for event in harness.events_seen if isinstance(event, events.SessionChanged)] == ["info"]
+    assert [event.level for event in harness.events_seen if isinstance(event, events.SessionChanged)] == ["notice"]
 
 
 async def test_a_window_does_not_hide_that_a_login_is_needed(sim: MarketStage, tmp_path: Path) -> None:
