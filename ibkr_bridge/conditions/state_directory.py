@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from ibkr_bridge.state_file import check_private
 
+OUR_FILES = re.compile(r"\w+\.(cookies|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*")
+"""Of each profile. A copy that an administrator has put beside them under another name is not ours."""
 INTERVAL_S = 20.0  # between two looks; a disk may hang, so they are no part of a request
 
 
@@ -49,7 +52,8 @@ def look_at(path: Path) -> DirectoryState:
     except OSError as exc:
         return DirectoryState(exc.strerror or type(exc).__name__)
     free = space.f_bavail * space.f_frsize
-    unusable = next((each for each in (path, *files) if each.exists() and not os.access(each, _needed(each))), None)
+    ours = (each for each in files if OUR_FILES.fullmatch(each.name))
+    unusable = next((each for each in (path, *ours) if each.exists() and not os.access(each, _needed(each))), None)
     problem = None if unusable is None else f"{unusable.name} belongs to another user or cannot be written"
     return DirectoryState(problem, free)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.conditions.state_directory import StateDirectory, look_at
-from tests.harness import with_timeout
+from ibkr_bridge.conditions.state_directory import OUR_FILES, StateDirectory, look_at
+from tests.harness import Harness, Placement, with_timeout
 
 
 def test_a_directory_of_our_own_is_good(tmp_path: Path) -> None:
@@ -38,6 +38,26 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "main.orders.db")
 
     assert look_at(tmp_path).problem == "main.orders.db belongs to another user or cannot be written"
+
+
+def test_a_file_that_is_not_ours_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator may keep a copy there that the bridge cannot read."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "copy of main.orders.db").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) == tmp_path)
+
+    assert look_at(tmp_path).problem is None
+
+
+async def test_every_file_of_a_running_bridge_is_known(harness: Harness, tmp_path: Path) -> None:
+    """A file with another name would not be looked at."""
+    await harness.post("/gateway/pause")
+    await harness.post(Placement().target, Placement().body)
+
+    names = [each.name for each in (harness.bridge.settings.state_dir or tmp_path).iterdir()]
+
+    assert names
+    assert [name for name in names if not OUR_FILES.fullmatch(name)] == []
 
 
 async def test_the_loop_looks_by_itself(tmp_path: Path) -> None:
