@@ -16,6 +16,7 @@ import msgspec
 from ibkr_bridge.errors import ValidationFailed
 from ibkr_bridge.models.base import Side
 from ibkr_bridge.models.orders import (
+    BRIDGE_COID_PREFIX,
     Bracket,
     OrderTicket,
     OrderType,
@@ -82,6 +83,10 @@ def _problems(ticket: OrderTicket) -> Iterator[ValidationFailed]:
         yield ValidationFailed("the order needs either a quantity or a cash amount", field="quantity")
     if (ticket.client_order_id or "").endswith("\n"):  # its pattern ends with $, which allows that
         yield ValidationFailed("a client_order_id has no line break", field="client_order_id")
+    if (ticket.client_order_id or "").startswith(BRIDGE_COID_PREFIX):
+        yield ValidationFailed(
+            f"names that begin with {BRIDGE_COID_PREFIX} are the bridge's own", field="client_order_id"
+        )
     yield from number_problems("quantity", ticket.quantity, MAX_QUANTITY)
     yield from number_problems("cash_amount", ticket.cash_amount, MAX_PRICE)
     form = FORMS[ticket.type]

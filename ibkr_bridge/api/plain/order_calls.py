@@ -70,6 +70,7 @@ from ibkr_bridge.translation.tickets import (
 
 NAME_CHARACTERS = 24  # of a name that the bridge gives a parent order
 NEVER_SENT = frozenset({None, OrderState.REFUSED})
+GONE_WORDS = "doesn't exist"  # IBKR's of an order that has ended: `OrderID 12 doesn't exist`
 UNCHANGED_HINT = "the order itself is as it was: GET /orders/{id} shows it; do not send it as a new one"
 NO_FURTHER_ANSWER = frozenset({OrderState.UNKNOWN, OrderState.SENDING})
 
@@ -380,6 +381,8 @@ def _refusal(record: OrderRecord, order: Order) -> BridgeError:
         return OrderNotPlaced(f"order {record.id} is not placed: {words}", hint=hint, members=members)
     if record.operation is OrderOperation.CANCEL:
         return OrderNotWorking(f"IBKR did not cancel it: {words}", members=members)
+    if record.operation is OrderOperation.MODIFY and GONE_WORDS in words:
+        return OrderNotWorking(f"IBKR did not change it: {words}", members=members)
     if record.operation is OrderOperation.MODIFY:
         return OrderRejected(f"IBKR rejected the change: {words}", hint=UNCHANGED_HINT, members=members)
     return OrderRejected(f"IBKR rejected it: {words}", members=members)

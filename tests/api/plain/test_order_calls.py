@@ -388,6 +388,7 @@ async def test_an_order_that_was_made_elsewhere_is_listed_and_cancelled(harness:
         ({"bracket": {}}, "bracket"),
         ({"bracket": {"take_profit": "1", "stop_loss": "2"}}, "bracket.take_profit"),
         ({"client_order_id": "with spaces"}, "client_order_id"),
+        ({"client_order_id": "brdg-mine"}, "client_order_id"),
         ({"qty": "1"}, "qty"),
         ({"symbol": "../x"}, "symbol"),
     ],
@@ -530,6 +531,21 @@ async def test_an_order_that_is_over_is_not_changed(harness: Harness, sim: Simul
 
     assert (reply.status, reply.code) == (409, "order_not_working")
     assert not [call for call in sim.calls()[before:] if call.method == "POST"]
+
+
+async def test_a_change_that_a_cancel_overtakes_is_no_rejected_ticket(harness: Harness, sim: Simulator) -> None:
+    """The order had ended when the change came to IBKR; its ticket was good."""
+    order = (await place(harness, FAR_LIMIT, {"X-Bridge-Confirm": "o163"})).json
+    sim.faults.add("delay", path="order/status", times=1, seconds=0.4)
+    changing = asyncio.create_task(
+        harness.request("PATCH", f"/orders/{order['id']}", body={"quantity": "11"}, headers=CONFIRM_ALL)
+    )
+    await sim.wait_for_calls("order/status")
+    sim.market.world.book.cancel([int(order["order_id"])], sim.clock.now())
+
+    changed = await changing
+
+    assert (changed.status, changed.code) == (409, "order_not_working")
 
 
 BRACKET = {**FAR_LIMIT, "bracket": {"take_profit": "900", "stop_loss": "1"}}
