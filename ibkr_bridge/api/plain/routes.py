@@ -8,7 +8,7 @@ from typing import Annotated
 from aiohttp.typedefs import Handler
 from msgspec import Meta
 
-from ibkr_bridge.api.plain import accounts, events, instruments, order_calls, orders, quotes, session
+from ibkr_bridge.api.plain import accounts, events, instruments, order_changes, order_placement, orders, quotes, session
 from ibkr_bridge.api.route import Auth, Parameter, Route, keyed_route
 from ibkr_bridge.errors import (
     AccountNotAllowed,
@@ -194,24 +194,26 @@ PLAIN_ROUTES: tuple[Route, ...] = (
         summary="One stream for a page: session, accounts, positions, orders, trades and quotes as they change.",
     ),
     _order_call(
-        *("POST", "/accounts/{id}/orders", order_calls.place_order, "Places one order; IBKR may ask a question."),
+        *("POST", "/accounts/{id}/orders", order_placement.place_order, "Places one order; IBKR may ask a question."),
         OrderTicket,
         (AccountNotFound, InstrumentNotFound, AmbiguousSymbol),
     ),
     keyed_route(
-        *("POST", "/accounts/{id}/orders/preview", Effect.READ, order_calls.preview_order),
+        *("POST", "/accounts/{id}/orders/preview", Effect.READ, order_placement.preview_order),
         "What an order would cost, and what it would do to the account.",
         errors=(ValidationFailed, AccountNotFound, *SYMBOL_ERRORS, OrderInProgress, *UPSTREAM_ERRORS),
         response=Preview,
         request=OrderTicket,
     ),
     _order_call(
-        *("PATCH", "/orders/{id}", order_calls.change_order, "Changes a working order."), OrderChange, (OrderNotFound,)
+        *("PATCH", "/orders/{id}", order_changes.change_order, "Changes a working order."),
+        OrderChange,
+        (OrderNotFound,),
     ),
     _order_call(
-        *("POST", "/orders/{id}/answer", order_calls.answer_question, "Answers IBKR's question about an order."),
+        *("POST", "/orders/{id}/answer", order_changes.answer_question, "Answers IBKR's question about an order."),
         QuestionAnswer,
         (OrderNotFound, ReplyNotFound),
     ),
-    _order_call(*("DELETE", "/orders/{id}", order_calls.cancel_order, "Cancels an order."), errors=(OrderNotFound,)),
+    _order_call(*("DELETE", "/orders/{id}", order_changes.cancel_order, "Cancels an order."), errors=(OrderNotFound,)),
 )
