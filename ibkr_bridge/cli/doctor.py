@@ -15,9 +15,12 @@ from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import client_settings, demo_without_settings, open_client, summarise
+from ibkr_bridge.cli.check import describe
 from ibkr_bridge.cli.orders import FILE, verify_file
 from ibkr_bridge.cli.status import STATE_TEXT
 from ibkr_bridge.client import ClientError
+from ibkr_bridge.conditions.rules import MIN_FREE_BYTES
+from ibkr_bridge.conditions.state_directory import look_at
 from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.config.value_types import is_file
@@ -50,6 +53,9 @@ def run(argv: Sequence[str]) -> int:
         return EXIT_MISCONFIGURED
     findings = [finding for check in CHECKS for finding in check(settings)]
     _print_findings(findings, as_json=args.json)
+    first = next((finding for finding in findings if finding.fix), None)
+    if first is not None and not args.json:
+        print(f"Begin with `{first.check}`: what stands below it may be its consequence.")
     return EXIT_FAILURE if any(finding.fix for finding in findings) else EXIT_OK
 
 
@@ -92,6 +98,27 @@ def _state(settings: Settings) -> Iterator[Finding]:
         yield Finding("state", str(path))
     else:
         yield Finding("state", f"{nearest} cannot be written", f"make it writable for this user: chown $USER {nearest}")
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    """The space on the disk of the state directory, and the files in it; nothing if there is no directory yet."""
+    if settings.state_dir is None or not settings.state_dir.is_dir():
+        return
+    state = look_at(settings.state_dir)
+    if state.free_bytes is None:
+        return  # `state` says why the directory cannot be used
+    free = f"{state.free_bytes // (1024 * 1024)} MiB free on the disk of the state directory"
+    if state.problem is not None:
+        yield Finding("disk", state.problem, f"make the files its own again: chown -R $USER {settings.state_dir}")
+    elif state.free_bytes < MIN_FREE_BYTES:
+        yield Finding("disk", free, "make space: without it every order is refused")
+    else:
+        yield Finding("disk", free)
+
+
+def _guards(settings: Settings) -> Iterator[Finding]:
+    guards = dict(describe(settings))
+    yield Finding("guards", f"{guards['mode']}; accounts: {guards['accounts']}; value: {guards['value']}")
 
 
 def _privacy_problem(path: Path) -> str | None:
@@ -154,4 +181,6 @@ def _tls_handshake(plain: socket.socket, host: str) -> str:
         return str(tls.version())
 
 
-CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_python, _dotenv, _state, _orders, _gateway, _bridge)
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    *(_python, _dotenv, _guards, _state, _disk, _orders, _gateway, _bridge),
+)

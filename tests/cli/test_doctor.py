@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_bridge.cli import doctor
+from ibkr_bridge.conditions.state_directory import DirectoryState
+from ibkr_bridge.config.settings import Settings
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, demo, free_port
 
 
@@ -28,7 +31,7 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr, data.returncode) == (EXIT_OK, "", EXIT_OK)
     assert {each["fix"] for each in rows} == {""}
     assert [each["check"] for each in rows] == [
-        *("python", "settings", "state", "orders", "gateway", "bridge", "session"),
+        *("python", "settings", "guards", "state", "orders", "gateway", "bridge", "session"),
     ]
     assert all(line.startswith("ok ") for line in result.stdout.splitlines())
     assert "TLSv1.2" in result.stdout
@@ -60,6 +63,43 @@ def test_a_missing_gateway_and_a_missing_bridge_are_both_reported(place: Place) 
     assert "IBeam" in by_check["gateway"]["fix"]
     assert "bridge.py" in by_check["bridge"]["fix"]
     assert words.stdout.count("!!") == words.stdout.count("fix:") == 2
+
+
+def test_a_disk_without_space_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the bridge runs or not: it refuses every order then."""
+    monkeypatch.setattr(doctor, "look_at", lambda path: DirectoryState(None, 1024))
+    tmp_path.chmod(0o700)
+    env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_STATE_DIR": str(tmp_path)}
+
+    (finding,) = doctor._disk(Settings.from_env(env))
+
+    assert (finding.check, finding.found) == ("disk", "0 MiB free on the disk of the state directory")
+    assert "make space" in finding.fix
+
+
+def test_a_file_of_another_user_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a backup that root restored."""
+    words = "main.orders.db belongs to another user"
+    monkeypatch.setattr(doctor, "look_at", lambda path: DirectoryState(words, 10**12))
+    env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_STATE_DIR": str(tmp_path)}
+
+    (finding,) = doctor._disk(Settings.from_env(env))
+
+    assert finding.found == words
+    assert "chown" in finding.fix
+
+
+def test_the_first_broken_layer_is_named(place: Place) -> None:
+    """What stands below it may be its consequence."""
+    env = {
+        "IBKR_BRIDGE_URL": f"http://127.0.0.1:{free_port()}",
+        "IBKR_BRIDGE_KEY": KEY,
+        "IBKR_GATEWAY_URL": f"https://127.0.0.1:{free_port()}",
+    }
+
+    result = place.run("doctor", **env)
+
+    assert result.stdout.splitlines()[-1].startswith("Begin with `gateway`")
 
 
 def test_a_lost_session_is_reported(place: Place, running: Demo) -> None:
