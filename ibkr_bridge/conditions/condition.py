@@ -178,7 +178,7 @@ KINDS: Mapping[str, Kind] = {
             "trading_paused",
             W,
             "{by} paused trading{since}; new orders are refused",
-            "POST /gateway/resume allows new orders again",
+            "the command resume, or POST /gateway/resume, allows new orders again",
             stops=True,
         ),
         Kind(
