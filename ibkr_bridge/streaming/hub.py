@@ -314,9 +314,10 @@ class Hub:
                 message = {**message, "args": new_rows}  # a list that IBKR sends again contains no new trade
                 if not new_rows:
                     return
-        for event, subscribers in subscription.events_by_group(message, number):
-            _fan_out(event, subscribers, may_skip=kind is TopicKind.QUOTES)
-        self.schedule_flush()
+        try:
+            _fan_out_all(subscription.events_by_group(message, number), may_skip=kind is TopicKind.QUOTES)
+        finally:
+            self.schedule_flush()
 
     def _send_initial(self, subscriber: Subscriber, subscription: Subscription, last: str | None) -> None:
         """Send a new subscriber the events that it missed, or the topic snapshot."""
@@ -358,6 +359,18 @@ def _topic_event(subscription: Subscription, status: SourceStatus) -> StreamEven
     row = {**status.as_event_row, "topic": subscription.topic.name}
     name = "fresh" if status.is_fresh else "stale"
     return StreamEvent({"topic": "system", name: row}, (("", row),), name)
+
+
+def _fan_out_all(groups: Iterable[tuple[StreamEvent, list[Subscriber]]], *, may_skip: bool) -> None:
+    """Queue an event for each group. One that cannot be encoded for a group is raised after the others have theirs."""
+    failure: Exception | None = None
+    for event, subscribers in groups:
+        try:
+            _fan_out(event, subscribers, may_skip=may_skip)
+        except Exception as exc:
+            failure = exc
+    if failure is not None:
+        raise failure
 
 
 def _fan_out(event: StreamEvent, subscribers: list[Subscriber], *, may_skip: bool) -> None:

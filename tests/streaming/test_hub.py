@@ -148,6 +148,32 @@ async def test_any_message_of_ibkr_is_sent_on_or_ignored(message: dict[str, Any]
     assert all(subscriber.closed_reason is None for subscriber in subscribers)
 
 
+class BrokenEncoding:
+    """An encoding with a bug."""
+
+    def encode(self, event: StreamEvent) -> bytes:
+        """See `Encoding`."""
+        raise LookupError(event.name)
+
+
+@pytest.mark.parametrize("broken_first", [True, False])
+async def test_a_bug_of_one_encoding_disturbs_no_other_readers(harness: HubHarness, broken_first: bool) -> None:
+    """The feed publishes the error."""
+    harness.connect_feed()
+    commands = ('smd+1+{"fields":["31"]}',)
+    good = None if broken_first else harness.add_subscriber(*commands)
+    broken = Subscriber(WritableSink(), BrokenEncoding())
+    harness.hub.add_subscriber(broken)
+    harness.send(broken, commands[0])
+    good = good or harness.add_subscriber(*commands)
+    harness.take_messages(good)
+
+    with pytest.raises(LookupError):
+        harness.hub.on_message({"topic": "smd+1", "conid": 1, "31": "7"})
+
+    assert [message["31"] for message in harness.take_messages(good)] == ["7"]
+
+
 async def test_fields_of_all_subscribers_are_requested_together(harness: HubHarness) -> None:
     """A field that nobody needs any more is requested until the renewal, so that changes cause no commands."""
     one = harness.add_subscriber('smd+7+{"fields":["31"]}')
