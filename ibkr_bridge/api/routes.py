@@ -46,7 +46,7 @@ QUOTE_PARAMETERS = (
 ROUTES: tuple[Route, ...] = (
     probe_route("/health", health.health, "Whether the process can serve, regardless of the Gateway.", Health),
     probe_route("/livez", health.livez, "Whether all loops run and the event loop is on time."),
-    probe_route("/readyz", health.readyz, "Whether a brokerage call would work now, or the reason why not."),
+    probe_route("/readyz", health.readyz, "Whether brokerage calls and orders work now, or what stops them."),
     Route(
         "GET",
         "/gateway/auth-status",
