@@ -1452,7 +1452,7 @@ async def test_the_hint_about_a_missing_connection_is_that_of_the_error(watch: W
     assert watched.keeper.hint() == GatewayUnreachable.hint
 
 
-@pytest.mark.parametrize(("window", "level"), [("wed 11:00-13:00", "info"), ("thu 11:00-13:00", "warning")])
+@pytest.mark.parametrize(("window", "level"), [("wed 11:00-13:00", "notice"), ("thu 11:00-13:00", "warning")])
 async def test_a_loss_during_maintenance_is_no_warning(watch: Watch, window: str, level: str) -> None:
     """It is expected. The event says how long the state before lasted."""
     watched = await watch({"tickle_interval_s": NEVER}, maintenance=(WeeklyWindow.parse(window),))

@@ -118,7 +118,7 @@ async def test_each_key_is_logged_under_its_own_name(harness: Harness) -> None:
         wrong, _, _ = await connection.request(head(META, key="x" * 40))
 
     served = [event.key for event in harness.events_seen if isinstance(event, RequestServed)]
-    assert (served, wrong) == (["full", "read-only", "full", "read-only", "none"], b"HTTP/1.1 401 Unauthorized")
+    assert (served, wrong) == (["full", "read-only", "full", "read-only", "wrong"], b"HTTP/1.1 401 Unauthorized")
 
 
 async def test_nothing_is_served_from_the_cache_after_the_session_is_lost(harness: Harness, sim: Simulator) -> None:
