@@ -61,7 +61,8 @@ class Demo {
   // Wait until the log has all earlier requests. Lines come in order, so a request of our own is sent and awaited.
   async #waitForLog() {
     const id = randomUUID();
-    await (await fetch(`${this.url}/health`, { headers: { "X-Request-ID": id } })).text();
+    const headers = { "X-Request-ID": id, "X-Bridge-Key": this.key };
+    await (await fetch(`${this.url}/nothing`, { headers })).text(); // a probe that found all well would have no line
     for (let turn = 0; turn < 2000; turn++) {
       if (this.log.some((line) => line.request_id === id)) return;
       await new Promise((resolve) => setTimeout(resolve, 5));
