@@ -48,14 +48,13 @@ def look_at(path: Path) -> DirectoryState:
     """What is the case with a state directory now. It blocks as long as its disk does."""
     try:
         check_private(path)
-        space, files = os.statvfs(path), sorted(path.iterdir())
+        space = os.statvfs(path)
+        ours = (each for each in sorted(path.iterdir()) if OUR_FILES.fullmatch(each.name))
+        unusable = next((each for each in (path, *ours) if each.exists() and not os.access(each, _needed(each))), None)
     except OSError as exc:
         return DirectoryState(exc.strerror or type(exc).__name__)
-    free = space.f_bavail * space.f_frsize
-    ours = (each for each in files if OUR_FILES.fullmatch(each.name))
-    unusable = next((each for each in (path, *ours) if each.exists() and not os.access(each, _needed(each))), None)
     problem = None if unusable is None else f"{unusable.name} belongs to another user or cannot be written"
-    return DirectoryState(problem, free)
+    return DirectoryState(problem, space.f_bavail * space.f_frsize)
 
 
 def _needed(path: Path) -> int:

@@ -40,6 +40,21 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     assert look_at(tmp_path).problem == "main.orders.db belongs to another user or cannot be written"
 
 
+def test_a_file_that_cannot_be_looked_at_is_a_problem_and_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory without the permission to search it lists its files, and refuses to describe them."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    tmp_path.chmod(0o700)
+    (tmp_path / "main.orders.db").touch()
+    monkeypatch.setattr(Path, "exists", refuse)
+
+    assert look_at(tmp_path).problem == "Permission denied"
+
+
 def test_a_file_that_is_not_ours_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator may keep a copy there that the bridge cannot read."""
     tmp_path.chmod(0o700)
