@@ -61,9 +61,17 @@ class ConditionBoard:
         return serious[0].line + (f" (and {others} more)" if others else "")
 
     async def run_loop(self) -> NoReturn:
-        """Look once a second."""
+        """Look once a second. An unexpected error is published once, and ends neither the loop nor the daemon."""
+        published: str | None = None
         while True:
-            self._refresh()
+            try:
+                self._refresh()
+            except Exception as exc:
+                places = events.traceback_places(exc)
+                if places != published:
+                    published = places
+                    name = type(exc).__name__
+                    self._bus.publish(events.ListenerFailed("conditions", "ConditionBoard", name, places))
             await asyncio.sleep(INTERVAL_S)
 
     def _refresh(self) -> None:

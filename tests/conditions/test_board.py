@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
+from ibkr_bridge.conditions import board as boards
 from ibkr_bridge.conditions.board import GOOD, ConditionBoard
 from ibkr_bridge.conditions.condition import Condition, Found
-from ibkr_bridge.events import Bus, ConditionBegan, ConditionEnded, ConditionNoticed, Event
+from ibkr_bridge.events import Bus, ConditionBegan, ConditionEnded, ConditionNoticed, Event, ListenerFailed
 from tests.clocks import ManualClock
+from tests.harness import with_timeout
 
 DISK = Found("disk_low", values={"free_mib": 3})
 OUT = Found("signed_out")
@@ -92,6 +95,30 @@ def test_the_summary_is_the_most_important_condition_and_the_number_of_the_other
     assert before == GOOD
     assert with_one.startswith("orders_unknown: one order was sent without an answer")
     assert board.board.summary("main").endswith(" (and 1 more)")
+
+
+async def test_a_bug_of_a_rule_is_published_once_and_does_not_end_the_daemon(
+    board: Board, events_seen: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loops are supervised: one that ends takes the daemon with it."""
+    looks = 0
+
+    def fail() -> list[Found]:
+        nonlocal looks
+        looks += 1
+        raise LookupError("a reason without a text")
+
+    async def until_it_looked_again() -> None:
+        while looks < 3:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(boards, "INTERVAL_S", 0.0)
+    board.board.add_source(fail)
+    looking = asyncio.create_task(board.board.run_loop())
+    await with_timeout(until_it_looked_again())
+    looking.cancel()
+
+    assert [type(event) for event in events_seen] == [ListenerFailed]
 
 
 def test_begin_and_end_are_published_once(board: Board, events_seen: list[Event]) -> None:
