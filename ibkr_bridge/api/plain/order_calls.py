@@ -38,8 +38,8 @@ UNCHANGED_HINT = "the order itself is as it was: GET /orders/{id} shows it; do n
 
 async def submit(
     request: web.Request, path: OrderPath, body: bytes, *, identity: bytes = b"", must_not_be_sent: bool = False
-) -> None:
-    """Submit an order call.
+) -> OrderRecord | None:
+    """Submit an order call. Returns its record.
 
     Args:
         identity: what the caller wrote, if the body was made from it and from what IBKR shows now.
@@ -53,14 +53,16 @@ async def submit(
     with request.app[DRAIN].order_counter:
         await submit_order(request, profile_of(request), context, path.segments, identity)
     request_context.source = context.source
+    return request_context.order_record
 
 
 def _refuse_repeat(_: CallContext) -> None:
-    """Stop the repeat of an order that has ended meanwhile: its instrument was taken from that order."""
+    """Stop a repeat whose first call has ended meanwhile: its body is not that of a new one."""
     raise OrderInProgress("the order that this call repeats has just ended", retry_after=1.0)
 
 
 def call_context(request: web.Request, path: OrderPath, body: bytes) -> CallContext:
+    """The call that a request of the plain API becomes."""
     endpoint = endpoint_of(path.method, path.target)
     headers = request_headers(JSON_HEADERS if body else ())
     call = Call(path.method, path.target, headers, body, is_change=endpoint.effect is not Effect.READ)

@@ -65,11 +65,9 @@ async def change_order(request: web.Request) -> web.Response:
     if rules is not None:
         check_change(change, rules)
     path = reads.modification(account_of(record, row), number)
-    await submit(request, path, encode_body(ticket), identity=encode_body(change))
-    made = request[REQUEST_CONTEXT].order_record
-    order = order_of(request, made)
-    if made is None or made.state is not OrderState.PLACED:
-        return answer(order)
+    made = await submit(request, path, encode_body(ticket), identity=encode_body(change))
+    if (pending := _pending_change(request, made)) is not None:
+        return answer(pending)
     return answer(_describe_changed(request, record, row_with_ticket(row, ticket)))
 
 
@@ -98,13 +96,21 @@ async def _repeat_change(
         IdempotencyMismatch: the key belongs to another change.
     """
     path = reads.modification(account_of(earlier, None), number)
-    await submit(request, path, b"{}", identity=encode_body(change), must_not_be_sent=True)
-    made = request[REQUEST_CONTEXT].order_record
-    order = order_of(request, made)
-    if made is None or made.state is not OrderState.PLACED:
-        return answer(order)
+    made = await submit(request, path, b"{}", identity=encode_body(change), must_not_be_sent=True)
+    if (pending := _pending_change(request, made)) is not None:
+        return answer(pending)
     row = await fetch_row(PlainReader(request), number)
     return answer(_describe_changed(request, record, row or {"orderId": number}))
+
+
+def _pending_change(request: web.Request, made: OrderRecord | None) -> Order | None:
+    """The change itself, as long as it is not made; None if it is.
+
+    Raises:
+        BridgeError: IBKR refused it.
+    """
+    order = order_of(request, made)
+    return None if made is not None and made.state is OrderState.PLACED else order
 
 
 def _describe_changed(request: web.Request, record: OrderRecord | None, row: Row) -> Order:
@@ -122,8 +128,7 @@ async def cancel_order(request: web.Request) -> web.Response:
     record, number = await _placed(request)
     made = record or await find_placement(request, number)  # a child of a bracket is in the journal with its parent
     row = None if made is not None else await fetch_row(PlainReader(request, serves_order=True), number)
-    await submit(request, reads.cancel(account_of(made, row), number), b"")
-    order_of(request, request[REQUEST_CONTEXT].order_record)
+    order_of(request, await submit(request, reads.cancel(account_of(made, row), number), b""))
     return answer(_describe_changed(request, record, {**(row or {}), "orderId": number, "status": "PendingCancel"}))
 
 

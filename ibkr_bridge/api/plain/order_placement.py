@@ -31,7 +31,7 @@ from ibkr_bridge.ibkr import reads
 from ibkr_bridge.ibkr.reads import Subject
 from ibkr_bridge.models.instruments import Instrument
 from ibkr_bridge.models.orders import BRIDGE_COID_PREFIX, Order, OrderTicket
-from ibkr_bridge.server.app_keys import REQUEST_CONTEXT, profile_of
+from ibkr_bridge.server.app_keys import profile_of
 from ibkr_bridge.server.request_parsing import idempotency_key
 from ibkr_bridge.translation.contract_rules import check_rules
 from ibkr_bridge.translation.instruments import SymbolQuery, parse_symbol
@@ -60,8 +60,8 @@ class Placement:
 async def place_order(request: web.Request) -> web.Response:
     """Place one order; the answer may be a question of IBKR's."""
     placement = await _read_placement(request, is_order=True)
-    await submit(request, reads.placement(placement.account), placement.body, must_not_be_sent=placement.is_repeat)
-    record = request[REQUEST_CONTEXT].order_record
+    path = reads.placement(placement.account)
+    record = await submit(request, path, placement.body, must_not_be_sent=placement.is_repeat)
     return answer(_with_instrument(order_of(request, record), placement.instrument))
 
 
