@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,10 +10,10 @@ from itertools import islice
 import msgspec
 from aiohttp import web
 
-from ibkr_bridge.api.plain.plain_reader import PlainReader
+from ibkr_bridge.api.plain.plain_reader import PlainReader, if_soon
 from ibkr_bridge.api.plain.symbol_resolution import directory_of
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.errors import BridgeError, OrderNotFound, UpstreamError
+from ibkr_bridge.errors import OrderNotFound, UpstreamError
 from ibkr_bridge.ibkr import reads
 from ibkr_bridge.ibkr.endpoint import OrderOperation
 from ibkr_bridge.models.orders import OpenQuestion, Order, OrderKind, OrderOrigin, OrderState
@@ -33,7 +32,6 @@ from ibkr_bridge.translation.orders import (
     without_old_status,
 )
 
-ROW_TIMEOUT_S = 2.0  # seconds: the journal is shown in any case
 MAX_SEARCHED = 1000  # orders of the journal that are searched for a number of IBKR's
 NUMBER_DIGITS = 18  # of IBKR's order numbers at most
 
@@ -213,15 +211,6 @@ async def fetch_row(reader: PlainReader, order_id: str) -> Row | None:
         return None
 
 
-async def _fetch_row_if_possible(reader: PlainReader, order_id: str) -> Row | None:
-    """The same; None also if IBKR does not answer soon. The caller has something to show without it."""
-    try:
-        async with asyncio.timeout(ROW_TIMEOUT_S):
-            return await fetch_row(reader, order_id)
-    except (TimeoutError, BridgeError):
-        return None
-
-
 async def fetch_order(request: web.Request, reader: PlainReader, order_id: str) -> tuple[Order, OrderRecord | None]:
     """One order with what IBKR knows of it now, and its record if the journal has one.
 
@@ -232,7 +221,7 @@ async def fetch_order(request: web.Request, reader: PlainReader, order_id: str) 
     record = await find_record(request, order_id)
     if record is not None:
         number = next(iter(record.order_ids), None)
-        row = await _fetch_row_if_possible(reader, number) if number is not None and is_number(number) else None
+        row = await if_soon(fetch_row(reader, number)) if number is not None and is_number(number) else None
         if row is None:
             return without_old_status(describe(request, record)), record
         return describe(request, record, (row,)), record

@@ -13,9 +13,8 @@ from aiohttp import web
 from ibkr_bridge.api.plain.accounts import find_account
 from ibkr_bridge.api.plain.answers import answer, read_struct
 from ibkr_bridge.api.plain.order_calls import call_context, order_of, submit
-from ibkr_bridge.api.plain.plain_reader import PlainReader, to_fetched
+from ibkr_bridge.api.plain.plain_reader import PlainReader, if_soon, to_fetched
 from ibkr_bridge.api.plain.symbol_resolution import (
-    ORDER_CHECK_TIMEOUT_S,
     SYMBOL_HINT,
     fetch_instruments,
     fetch_rules,
@@ -24,7 +23,6 @@ from ibkr_bridge.api.plain.symbol_resolution import (
 )
 from ibkr_bridge.calls.context import CallerGone
 from ibkr_bridge.errors import (
-    BridgeError,
     ValidationFailed,
 )
 from ibkr_bridge.ibkr import reads
@@ -108,12 +106,8 @@ async def _describe(reader: PlainReader, ticket: OrderTicket, conid: int) -> Ins
     Raises:
         InstrumentNotFound: there is none.
     """
-    try:
-        async with asyncio.timeout(ORDER_CHECK_TIMEOUT_S):
-            found = await fetch_instruments(reader, [conid])
-    except (TimeoutError, BridgeError):
-        return None
-    return the_first(found, "conid" if ticket.conid else "symbol")
+    found = await if_soon(fetch_instruments(reader, [conid]))
+    return the_first(found, "conid" if ticket.conid else "symbol") if found is not None else None
 
 
 async def _repeated_conid(request: web.Request, ticket: OrderTicket) -> int | None:

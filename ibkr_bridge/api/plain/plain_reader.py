@@ -6,7 +6,8 @@ here, so that a handler sees good answers only. The age of what it fetched goes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -18,7 +19,7 @@ from ibkr_bridge.calls.content_encoding import decompress
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.header_policy import JSON_HEADERS, request_headers
 from ibkr_bridge.calls.messages import Call, Response, discard, read_fully
-from ibkr_bridge.errors import UpstreamError
+from ibkr_bridge.errors import BridgeError, UpstreamError
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.reads import IbkrRead, Subject
 from ibkr_bridge.server.app_keys import CLOCK, REDACTOR, REQUEST_CONTEXT, profile_of
@@ -28,6 +29,7 @@ from ibkr_bridge.translation.numbers import parse_body
 from ibkr_bridge.translation.refusals import refusal_of
 
 Translated = TypeVar("Translated")
+OPTIONAL_TIMEOUT_S = 2.0  # an order must not reach a market that has moved on, and the journal is shown in any case
 MAX_BODY_BYTES = 32 * 1024 * 1024  # bytes of one answer of IBKR's; thousands of positions
 
 
@@ -100,6 +102,15 @@ class PlainReader:
         context = build_context(self._request, call, endpoint, read.segments, max_wait_s=max_wait_s)
         context.serves_order = self._serves_order
         return context
+
+
+async def if_soon(reading: Awaitable[Translated]) -> Translated | None:
+    """What a caller can do without; None if IBKR does not give it within two seconds."""
+    try:
+        async with asyncio.timeout(OPTIONAL_TIMEOUT_S):
+            return await reading
+    except (TimeoutError, BridgeError):
+        return None
 
 
 async def to_fetched(request: web.Request, context: CallContext, response: Response, subject: Subject) -> Fetched:

@@ -5,14 +5,13 @@ What was found is remembered for hours, so that a page that asks for fifty symbo
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import msgspec
 
 from ibkr_bridge.api.plain.instrument_directory import InstrumentDirectory
-from ibkr_bridge.api.plain.plain_reader import PlainReader
+from ibkr_bridge.api.plain.plain_reader import PlainReader, if_soon
 from ibkr_bridge.errors import AmbiguousSymbol, BadRequest, BridgeError, InstrumentNotFound
 from ibkr_bridge.ibkr import reads
 from ibkr_bridge.models.base import AssetClass, Side
@@ -37,7 +36,6 @@ SYMBOL_HINT = "write AAPL, ES@CME or EUR.USD"
 MAX_CONIDS = 200  # definitions that IBKR gives at once
 MAX_SYMBOLS = 50  # of one read of stocks
 MAX_CANDIDATES = 50  # in one answer
-ORDER_CHECK_TIMEOUT_S = 2.0  # for what an order can do without: it must not reach a market that has moved on
 _DIRECTORIES: WeakKeyDictionary[object, InstrumentDirectory] = WeakKeyDictionary()
 
 
@@ -197,9 +195,5 @@ async def describe_if_possible(reader: PlainReader, conids: Iterable[int]) -> Ma
 
 async def fetch_rules(reader: PlainReader, conid: int, side: Side) -> ContractRules | None:
     """What IBKR allows for a contract; None if IBKR does not say now: then its answer to the order says it."""
-    try:
-        async with asyncio.timeout(ORDER_CHECK_TIMEOUT_S):
-            fetched = await reader.fetch(reads.contract_rules(conid, is_buy=side is Side.BUY))
-    except (TimeoutError, BridgeError):
-        return None
-    return read_rules(fetched.body)
+    fetched = await if_soon(reader.fetch(reads.contract_rules(conid, is_buy=side is Side.BUY)))
+    return read_rules(fetched.body) if fetched is not None else None

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ibkr_bridge.api.plain import order_placement, symbol_resolution
+from ibkr_bridge.api.plain import plain_reader, symbol_resolution
 from ibkr_bridge.ibkr.endpoint import Endpoint, Priority
 from ibkr_bridge.models.orders import Order, Preview
 from ibkr_bridge.session.state_machine import SessionState
@@ -109,8 +109,7 @@ async def test_an_order_does_not_wait_long_for_what_it_can_do_without(
     harness: Harness, sim: Simulator, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """A market order that leaves after the time-out of a read meets another market."""
-    for module in (order_placement, symbol_resolution):
-        monkeypatch.setattr(module, "ORDER_CHECK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(plain_reader, "OPTIONAL_TIMEOUT_S", 0.1)
     sim.faults.add("silence", path=path)
 
     async with asyncio.timeout(harness.bridge.profile.settings.gateway_timeout_s / 2):
@@ -128,11 +127,11 @@ async def test_what_an_order_needs_has_the_priority_of_orders(
     seen: dict[str, Priority] = {}
     acquire = admission.acquire
 
-    async def note(endpoint: Endpoint, priority: Priority, *args: Any, **kwargs: Any) -> Any:
+    async def acquire_and_record(endpoint: Endpoint, priority: Priority, *args: Any, **kwargs: Any) -> Any:
         seen.setdefault(endpoint.path, priority)
         return await acquire(endpoint, priority, *args, **kwargs)
 
-    monkeypatch.setattr(admission, "acquire", note)
+    monkeypatch.setattr(admission, "acquire", acquire_and_record)
     order = (await place(harness, FAR_LIMIT, CONFIRM_ALL)).json
     await harness.request("PATCH", f"/orders/{order['id']}", body={"quantity": "1"}, headers=CONFIRM_ALL)
 
