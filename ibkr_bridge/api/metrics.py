@@ -10,4 +10,4 @@ from ibkr_bridge.server.app_keys import METRICS
 
 async def metrics(request: web.Request) -> web.Response:
     """All metrics as text. Nothing is asked of the Gateway for them."""
-    return web.Response(body=request.app[METRICS](), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=await request.app[METRICS](), headers={"Content-Type": CONTENT_TYPE})

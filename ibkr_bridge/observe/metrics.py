@@ -1,11 +1,14 @@
 """Metrics in the form of Prometheus, made of the status of each profile, its conditions, and what was counted.
 
-prometheus-client is imported at the first request for metrics, as most bridges are never asked for them. Names and
-units follow Prometheus: `_total` for what only grows, seconds and bytes without a prefix. Every label has few values.
+prometheus-client is imported at the first request for metrics, as most bridges are never asked for them; on a thread,
+since no order may wait for an import. Names and units follow Prometheus: `_total` for what only grows, seconds and
+bytes without a prefix. Every label has few values.
 """
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +19,7 @@ from ibkr_bridge.observe.request_counts import BUCKETS_S, Durations, RequestCoun
 from ibkr_bridge.profiles.status import ProfileStatus
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
@@ -87,19 +91,27 @@ class Metrics:
     def __init__(self, counts: RequestCounts, read_status: Callable[[], Mapping[str, ProfileStatus]]) -> None:
         self._counts = counts
         self._read_status = read_status
+        self._registry: CollectorRegistry | None = None
 
     def __repr__(self) -> str:
         return f"<Metrics of {self._counts!r}>"
 
-    def render(self) -> bytes:
+    async def render(self) -> bytes:
         """All metrics as text."""
-        from prometheus_client import CollectorRegistry, ProcessCollector
+        if self._registry is None:
+            await asyncio.to_thread(importlib.import_module, "prometheus_client")  # a tenth of a second, once
+            self._registry = self._new_registry()
         from prometheus_client.exposition import generate_latest
+
+        return generate_latest(self._registry)
+
+    def _new_registry(self) -> CollectorRegistry:
+        from prometheus_client import CollectorRegistry, ProcessCollector
 
         registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=registry)
         registry.register(self)
-        return generate_latest(registry)
+        return registry
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`."""

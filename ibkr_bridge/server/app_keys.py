@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -34,7 +34,7 @@ DRAIN = web.AppKey("drain", Drain)
 BODY_BUDGET = web.AppKey("body_budget", BodyBudget)
 REQUEST_SHARES = web.AppKey("request_shares", RequestShares)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
-METRICS = web.AppKey[Callable[[], bytes]]("metrics")
+METRICS = web.AppKey[Callable[[], Awaitable[bytes]]]("metrics")
 """Returns the metrics as text."""
 OPENAPI = web.AppKey[Callable[[], bytes]]("openapi")
 """Returns the document that describes the routes. A handler cannot import it, since it is made of all handlers."""
