@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 
+from ibkr_bridge.cli import EXIT_FAILURE, settings_message
 from ibkr_bridge.cli.demo_file import DemoFile, find_demo
 from ibkr_bridge.client import BridgeClient, BridgeRefused, ClientError
-from ibkr_bridge.config.settings import Settings, load_settings, merge_sources
+from ibkr_bridge.config.settings import Settings, SettingsError, load_settings, merge_sources
 from ibkr_bridge.config.sources import SECRET_NAMES, dotenv_path
+from ibkr_bridge.redaction import escape_unprintable
 
 TIMEOUT_S = 10.0  # a person waits no longer; the client's own default would be minutes
 # The bridge's own hint names the header that programs send.
@@ -22,6 +26,15 @@ def client_settings() -> Settings:
     """
     demo = demo_without_settings()
     return load_settings({**os.environ, **(demo.settings if demo is not None else {})}, dotenv_path())
+
+
+def settings_or_report() -> Settings | None:
+    """The same; None if they cannot be used, after every problem was printed."""
+    try:
+        return client_settings()
+    except SettingsError as exc:
+        print(settings_message(exc), file=sys.stderr)
+        return None
 
 
 def demo_without_settings() -> DemoFile | None:
@@ -44,3 +57,14 @@ def summarise(error: ClientError) -> tuple[str, str]:
         return WRONG_KEY
     detail = f"the bridge refused ({error.code})" if isinstance(error, BridgeRefused) else error.detail
     return detail, error.hint
+
+
+def report_failure(error: ClientError, *, as_json: bool, **members: object) -> int:
+    """Print why the bridge did not do it, in one line. Returns the exit status.
+
+    Args:
+        members: what the JSON has beside the error.
+    """
+    text = ": ".join(summarise(error))
+    print(json.dumps({**members, "error": text}) if as_json else escape_unprintable(text), flush=True)
+    return EXIT_FAILURE

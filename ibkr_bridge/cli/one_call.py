@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
-from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
+from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK
+from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
 from ibkr_bridge.client import BridgeClient, ClientError
-from ibkr_bridge.config.settings import SettingsError
 from ibkr_bridge.redaction import escape_unprintable
 
 
@@ -33,18 +31,14 @@ def run_call(
     """
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
-    try:
-        settings = client_settings()
-    except SettingsError as exc:
-        print(settings_message(exc), file=sys.stderr)
+    settings = settings_or_report()
+    if settings is None:
         return EXIT_MISCONFIGURED
     try:
         with open_client(settings) as client:
             answer = send(client, args)
     except ClientError as exc:
-        text = ": ".join(summarise(exc))
-        print(json.dumps({"error": text}) if args.json else escape_unprintable(text))
-        return EXIT_FAILURE
+        return report_failure(exc, as_json=args.json)
     print(json.dumps(answer) if args.json else escape_lines(describe(answer)))
     return EXIT_OK
 

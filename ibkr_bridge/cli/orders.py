@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import islice
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
-from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
+from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
 from ibkr_bridge.client import ClientError
-from ibkr_bridge.config.settings import Settings, SettingsError
+from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.orders.journal.end_mark import missing_end, read_mark
 from ibkr_bridge.orders.journal.store import last_entry, open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import verify
@@ -36,10 +35,8 @@ COLUMNS = ("created", "kind", "state", "account", "order_id", "coid", "id", "err
 def run(argv: Sequence[str]) -> int:
     """List the orders or verify their journal. Returns 0 if all is well, 1 if not, 78 if settings cannot be used."""
     args = _parse_arguments(argv)
-    try:
-        settings = client_settings()
-    except SettingsError as exc:
-        print(settings_message(exc), file=sys.stderr)
+    settings = settings_or_report()
+    if settings is None:
         return EXIT_MISCONFIGURED
     return VERBS[args.verb](args, settings)
 
@@ -69,9 +66,7 @@ def _list_orders(args: argparse.Namespace, settings: Settings) -> int:
         with open_client(settings) as client:
             rows = [_masked(row) for row in client.orders("unknown" if args.unknown else None, args.limit)]
     except ClientError as exc:
-        text = ": ".join(summarise(exc))
-        print(json.dumps({"orders": None, "error": text}) if args.json else escape_unprintable(text))
-        return EXIT_FAILURE
+        return report_failure(exc, as_json=args.json, orders=None)
     print(json.dumps({"orders": rows}) if args.json else format_orders(rows))
     return EXIT_FAILURE if any(row.get("state") == "unknown" for row in rows) else EXIT_OK
 
@@ -82,9 +77,7 @@ def _show_order(args: argparse.Namespace, settings: Settings) -> int:
         with open_client(settings) as client:
             order = _masked(client.get(f"/orders/{quote(args.subject, safe='')}"))
     except ClientError as exc:
-        text = ": ".join(summarise(exc))
-        print(json.dumps({"order": None, "error": text}) if args.json else escape_unprintable(text))
-        return EXIT_FAILURE
+        return report_failure(exc, as_json=args.json, order=None)
     print(json.dumps({"order": order}) if args.json else format_order(order))
     return EXIT_FAILURE if order.get("state") == "unknown" else EXIT_OK
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
-from ibkr_bridge.cli.bridge_access import client_settings, open_client, summarise
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
+from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
 from ibkr_bridge.client import BridgeClient, ClientError
-from ibkr_bridge.config.settings import SettingsError
 from ibkr_bridge.redaction import escape_unprintable
 
 WATCH_INTERVAL_S = 2.0
@@ -36,10 +34,8 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object for each check")
     parser.add_argument("--watch", action="store_true", help="print it every two seconds, until Ctrl-C")
     args = parser.parse_args(argv)
-    try:
-        settings = client_settings()
-    except SettingsError as exc:
-        print(settings_message(exc), file=sys.stderr)
+    settings = settings_or_report()
+    if settings is None:
         return EXIT_MISCONFIGURED
     with open_client(settings) as client:
         result = _print_once(client, as_json=args.json)
@@ -53,9 +49,7 @@ def _print_once(client: BridgeClient, *, as_json: bool) -> int:
     try:
         status = client.status()
     except ClientError as exc:
-        text = ": ".join(summarise(exc))
-        print(json.dumps({"state": None, "error": text}) if as_json else escape_unprintable(text), flush=True)
-        return EXIT_FAILURE
+        return report_failure(exc, as_json=as_json, state=None)
     print(json.dumps(status) if as_json else format_status(status, datetime.now(UTC)), flush=True)
     return EXIT_OK if status["authenticated"] else EXIT_FAILURE
 
