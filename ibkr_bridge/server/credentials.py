@@ -5,6 +5,7 @@ If a credential header is present it decides; a token in the query is then ignor
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -14,6 +15,10 @@ from ibkr_bridge.server.keyring import KeyRing, Principal, key_from_headers
 from ibkr_bridge.server.request_target import Target
 from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.server.tokens import has_token_form
+
+HEADERS = {"X-Bridge-Key": False, "Authorization": True}
+"""The headers that may carry a credential, the first that is there; and whether it may be a token."""
+PARAMETER = "token"  # in the query of a few paths
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,20 @@ class Credential:
 
 def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: OwnRoutes) -> Credential | None:
     """The credential of a request; None if there is none, or several that differ."""
-    for header, may_be_token in (("X-Bridge-Key", False), ("Authorization", True)):
+    for header, may_be_token in HEADERS.items():
         if header in headers:
             value = key_from_headers(headers)
             return Credential(value, True, may_be_token) if value is not None else None
     if target is None or not own_routes.may_carry_token(target.segments):
         return None
-    tokens = {value for name, value in parse_qsl(target.query[1:], keep_blank_values=True) if name == "token"}
+    tokens = {value for name, value in parse_qsl(target.query[1:], keep_blank_values=True) if name == PARAMETER}
     return Credential(tokens.pop().encode(), False, True) if len(tokens) == 1 else None
+
+
+def has_any(headers: CIMultiDictProxy[str], parameters: Container[str]) -> bool:
+    """Whether a request carries something in the place of a credential, valid or not.
+
+    Args:
+        parameters: the names in its query.
+    """
+    return any(name in headers for name in HEADERS) or PARAMETER in parameters

@@ -21,6 +21,7 @@ from ibkr_bridge.errors import (
 )
 from ibkr_bridge.server.admission_checks import CHECKS
 from ibkr_bridge.server.app_keys import BUS, DRAIN, OWN_ROUTES, REDACTOR, REQUEST_CONTEXT
+from ibkr_bridge.server.credentials import has_any
 from ibkr_bridge.server.delivery import deliver, watch_reset
 from ibkr_bridge.server.problem_details import AIOHTTP_ERRORS, problem_response
 from ibkr_bridge.server.request_context import RequestContext, choose_request_id
@@ -65,7 +66,7 @@ def _served(request: web.Request, context: RequestContext, status: int) -> event
     timing = context.timing
     return kind(
         context.request_id,
-        context.key_label or (events.WRONG_KEY if _has_key(request) else events.NO_KEY),
+        context.key_label or (events.WRONG_KEY if has_any(request.headers, request.query) else events.NO_KEY),
         request.method,
         context.route,
         status,
@@ -76,11 +77,6 @@ def _served(request: web.Request, context: RequestContext, status: int) -> event
         None if timing is None else _ms(timing.upstream_s),
         profile=context.profile,
     )
-
-
-def _has_key(request: web.Request) -> bool:
-    """Whether a request carries something in the place of a key."""
-    return any(name in request.headers for name in ("X-Bridge-Key", "Authorization")) or "token" in request.query
 
 
 def _ms(seconds: float) -> float:

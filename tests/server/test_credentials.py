@@ -8,7 +8,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.credentials import Credential, extract
+from ibkr_bridge.server.credentials import Credential, extract, has_any
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import OwnRoutes
@@ -133,3 +133,19 @@ def test_a_credential_is_like_a_token_only_where_tokens_are_allowed(keyring: Key
 def test_the_repr_of_a_credential_does_not_contain_it() -> None:
     """Tracebacks contain such reprs."""
     assert "secret" not in repr(Credential(b"secret", may_be_key=True, may_be_token=False))
+
+
+@pytest.mark.parametrize(
+    ("headers", "parameters", "carries"),
+    [
+        ({"X-Bridge-Key": ""}, (), True),
+        ({"authorization": "Basic x"}, (), True),
+        ({}, ("token",), True),
+        ({"Cookie": "key"}, ("symbol",), False),
+    ],
+)
+def test_anything_in_the_place_of_a_credential_counts(
+    headers: dict[str, str], parameters: tuple[str, ...], carries: bool
+) -> None:
+    """The log tells a request without a key from one with a wrong one."""
+    assert has_any(CIMultiDictProxy(CIMultiDict(headers)), parameters) is carries
