@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ibkr_bridge.conditions.condition import KINDS, Found
+from ibkr_bridge.conditions.condition import Found
 
 FLAPPING_LOSSES = 3  # in an hour; one loss a day is usual at IBKR
 LOGIN_ENDS_SOON = timedelta(minutes=30)
@@ -103,8 +103,6 @@ def _session(facts: ProfileFacts) -> Found | None:
         return None
     is_stuck = facts.reason == TIMEOUT and facts.ghost_calls >= facts.slots
     name = "gateway_stuck" if is_stuck else facts.reason
-    if name not in KINDS:
-        raise LookupError(name)
     return Found(name, facts.session_since, {"hint": facts.hint, "ghost_calls": facts.ghost_calls})
 
 

@@ -31,14 +31,8 @@ from ibkr_bridge.observe.journald import JournaldSocket
 from ibkr_bridge.observe.line_limits import SUMMARY_INTERVAL_S, LineLimits
 from ibkr_bridge.redaction import Redactor, escape_unprintable
 
-PRIORITY = {
-    "critical": 2,
-    "error": 3,
-    "warning": 4,
-    "notice": 5,
-    "info": 6,
-    "debug": 7,
-}  # of syslog, which the journal uses
+PRIORITY = {"critical": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
+"""Of syslog, which the journal uses."""
 NOTICE = 25  # between info and warning: a change of state that is no fault, as the return of the session
 LEVELS = {name: NOTICE if name == "notice" else getattr(logging, name.upper()) for name in PRIORITY}
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from ibkr_bridge.conditions.condition import Condition, Found, write_condition
 from ibkr_bridge.conditions.rules import ProfileFacts, profile_conditions
+from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.session.state_machine import Session, SessionState
 
@@ -34,7 +35,7 @@ def facts_of(profile: Profile) -> ProfileFacts:
         paused_by=profile.trading_pause.by,
         paused_since=profile.trading_pause.since,
         journal_problem=journal.problem,
-        unknown_orders=len(profile.orders.repository.index.unknown_records()),
+        unknown_orders=journal.orders.get(OrderState.UNKNOWN.value, 0),
         has_question=journal.question is not None,
         is_stream_up=stream.up,
         stream_reason=stream.reason,

@@ -116,9 +116,8 @@ def check_change(change: OrderChange, rules: ContractRules) -> None:
     Raises:
         ValidationFailed: the first rule that it breaks, with the field.
     """
-    for problem in _time_problems(change.time_in_force, rules):
-        raise problem
-    for problem in _price_problems({"limit_price": change.limit_price, "stop_price": change.stop_price}, rules):
+    prices = {"limit_price": change.limit_price, "stop_price": change.stop_price}
+    for problem in (*_time_problems(change.time_in_force, rules), *_price_problems(prices, rules)):
         raise problem
 
 
