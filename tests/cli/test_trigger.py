@@ -129,13 +129,14 @@ def test_a_socket_left_by_a_dead_demo_is_no_demo(place: Place, tmp_path: Path) -
 @pytest.mark.slow
 def test_clear_ends_the_penalty_box_of_the_demo(place: Place, running: Demo) -> None:
     """It would last fifteen minutes. The bridge works at once."""
+    wait_for_state(running, "ready")
     place.run("trigger", "429", "--path", "/portfolio/", "--port", running.port)
-    running.get("/portfolio/DU1234567/allocation")
-    running.get("/portfolio/DU1234567/performance")
+    refused = [running.get(f"/portfolio/DU1234567/{name}").status_code for name in ("allocation", "performance")]
     boxed = running.get("/gateway/status").json()["penalty"]["box_s"]
 
     cleared = place.run("trigger", "clear", "--port", running.port)
 
+    assert refused == [429, 429]
     assert boxed > 0
     assert cleared.stdout == "No fault is active.\n"
     assert running.get("/gateway/status").json()["penalty"] == {"box_s": 0, "endpoints": {}}
