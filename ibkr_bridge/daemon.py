@@ -23,6 +23,7 @@ from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.conditions.rules import BridgeFacts, bridge_conditions
 from ibkr_bridge.conditions.state_directory import StateDirectory
 from ibkr_bridge.config.settings import Settings, SettingsError, UnappliedSettings, names_needing_restart
+from ibkr_bridge.history.recorder import HistoryRecorder
 from ibkr_bridge.observe.metrics import Metrics
 from ibkr_bridge.observe.request_counts import RequestCounts
 from ibkr_bridge.observe.service_status import ServiceStatus
@@ -39,6 +40,7 @@ from ibkr_bridge.server.app_keys import (
     CLOCK,
     CONDITIONS,
     DRAIN,
+    HISTORY,
     KEYRING,
     LOOP_MONITOR,
     METRICS,
@@ -63,6 +65,7 @@ from ibkr_bridge.server.response_headers import add_headers
 from ibkr_bridge.state_file import check_private, check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
+HISTORY_FILE = "bridge.history.db"
 STATE_DIR_HINT = (
     "Orders are refused, and cookies and the trading pause are not saved. "
     "Make the state directory writable for this user."
@@ -109,6 +112,7 @@ class Bridge:
         self._has_inherited_socket = False
         self._profile: Profile | None = None
         self._service: ServiceStatus | None = None
+        self._history: HistoryRecorder | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._connection_limiter = ConnectionLimiter(bus)
@@ -119,6 +123,13 @@ class Bridge:
         if self._profile is None:
             raise RuntimeError("the bridge has not been started")
         return self._profile
+
+    @property
+    def history(self) -> HistoryRecorder:
+        """The history; it exists once the bridge has started."""
+        if self._history is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._history
 
     @property
     def service_status(self) -> ServiceStatus:
@@ -158,6 +169,7 @@ class Bridge:
     async def _build(self) -> None:
         settings = self.settings if self._prepare_state_dir() else dataclasses.replace(self.settings, state_dir=None)
         self._profile = build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
+        self._history = self._open_history(settings.state_dir, self._profile)
         hub = self._profile.streaming.hub
         self.keys.subscribe(lambda _: hub.close_invalid())
         self._add_condition_sources(self._profile)
@@ -170,6 +182,14 @@ class Bridge:
     def _add_condition_sources(self, profile: Profile) -> None:
         self.conditions.add_source(lambda: bridge_conditions(self._bridge_facts()))
         self.conditions.add_source(lambda: find_conditions(profile), profile.name, str(profile.settings.gateway_url))
+
+    def _open_history(self, state_dir: Path | None, profile: Profile) -> HistoryRecorder:
+        history = HistoryRecorder(state_dir / HISTORY_FILE if state_dir else None, self.clock, self.bus)
+        keeper = profile.keeper
+        history.on_state(profile.name, keeper.session.state.value)
+        keeper.on_change.subscribe(lambda _: history.on_state(profile.name, keeper.session.state.value))
+        self.conditions.on_change.subscribe(history.on_conditions)
+        return history
 
     def _statuses(self) -> dict[str, ProfileStatus]:
         """The status of each profile, for the metrics."""
@@ -194,7 +214,7 @@ class Bridge:
         app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
         app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
         app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = self.unapplied, BodyBudget(), RequestShares()
-        app[CONDITIONS] = self.conditions
+        app[CONDITIONS], app[HISTORY] = self.conditions, self.history
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
         app[METRICS] = Metrics(self._counts, self._statuses).render
         app[OPENAPI] = encoded_document
@@ -275,6 +295,7 @@ class Bridge:
         await self.profile.load()
         yield
         await self.profile.close()
+        await self.history.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the application runs; if one ends, the daemon stops."""
@@ -286,6 +307,7 @@ class Bridge:
                 self.service_status.watchdog_loop,
                 self.conditions.run_loop,
                 self.state_directory.run_loop,
+                self.history.run_loop,
             ),
             name="supervisor",
         )

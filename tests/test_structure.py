@@ -39,7 +39,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
     ("server", "observe"),
     ("profiles",),
     ("orders", "session", "cache", "limits", "quirks", "streaming", "upstream"),
-    ("calls", "translation"),
+    ("calls", "translation", "history"),
     ("conditions",),
     ("config", "ibkr", "supervision", "state_file", "models"),
     ("errors", "events", "clock", "redaction", "file_trust"),
@@ -61,7 +61,8 @@ TESTED_THROUGH_THE_SOCKET = """
 """
 """Modules without a test file of their own: parts of the simulated servers. `tests/sim` calls them as clients do."""
 SHAPES = {
-    f"models/{name}.py" for name in ("accounts", "bridge", "instruments", "orders", "problem", "quotes", "session")
+    f"models/{name}.py"
+    for name in ("accounts", "bridge", "history", "instruments", "orders", "problem", "quotes", "session")
 }
 """Shapes without logic: `tests/models/test_base.py` checks them all, and the tests of `translation` fill them."""
 PURE_MODULES = """
@@ -72,12 +73,14 @@ PURE_MODULES = """
     calls/body_scan.py calls/content_encoding.py calls/facts.py calls/header_policy.py calls/order_tickets.py
     calls/parameters.py
     cache/response_cache.py
+    history/availability.py history/records.py
     limits/admission_queue.py limits/sliding_window.py
     orders/journal/index.py orders/journal/transitions.py
     orders/reconciliation/ibkr_rows.py orders/reconciliation/matching.py
     orders/reconciliation/modify_matching.py orders/reconciliation/schedule.py
     orders/response.py orders/rules/order_value.py orders/rules/rules.py orders/tickets.py
-    models/accounts.py models/base.py models/bridge.py models/instruments.py models/orders.py models/problem.py
+    models/accounts.py models/base.py models/bridge.py models/history.py models/instruments.py models/orders.py
+    models/problem.py
     models/quotes.py models/session.py
     quirks/snapshot_fields.py
     server/request_target.py server/tokens.py server/user_messages.py

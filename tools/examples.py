@@ -93,6 +93,8 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("pauseTrading", "/gateway/pause", "POST"),
     Sample("resumeTrading", "/gateway/resume", "POST"),
     Sample("getStatus", "/gateway/status"),
+    Sample("getBridgeHistory", "/gateway/history?days=1"),
+    Sample("getBridgeHistoryChanges", "/gateway/history/changes?after=0&limit=1"),
     Sample("logOut", "/gateway/logout", "POST"),
 )
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ibkr_bridge.api import documents, gateway_routes, health, metrics, stream_sse, stream_websocket, tokens
+from ibkr_bridge.api import documents, gateway_routes, health, history, metrics, stream_sse, stream_websocket, tokens
 from ibkr_bridge.api.plain.routes import PLAIN_ROUTES
 from ibkr_bridge.api.route import Auth, Parameter, Route, document_route, keyed_route, probe_route, stream_route
 from ibkr_bridge.errors import (
@@ -21,12 +21,16 @@ from ibkr_bridge.errors import (
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.base import Conid
 from ibkr_bridge.models.bridge import AuthStatus, Health, IssuedToken, PausedTrading, ResumedTrading, TokenOptions
+from ibkr_bridge.models.history import BridgeHistory, BridgeHistoryChanges
 from ibkr_bridge.profiles.status import ProfileStatus, ReconnectStatus
 from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.session.session_status import KeeperStatus
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import MAX_FIELDS
 
+Days = Annotated[int, Meta(ge=1, le=history.MAX_DAYS)]
+Revision = Annotated[int, Meta(ge=0, le=history.MAX_REVISION)]
+Changes = Annotated[int, Meta(ge=1, le=history.MAX_CHANGES)]
 READ, SESSION, TRADE = Effect.READ, Effect.SESSION, Effect.TRADE
 QUOTE_PARAMETERS = (
     Parameter(
@@ -64,6 +68,29 @@ ROUTES: tuple[Route, ...] = (
         gateway_routes.status,
         "Everything the bridge knows of the session and itself.",
         response=ProfileStatus,
+    ),
+    keyed_route(
+        "GET",
+        "/gateway/history",
+        READ,
+        history.history,
+        "What has happened to the bridge and its session in the last 90 days.",
+        (BadRequest,),
+        parameters=(Parameter("days", "How many days, 7 if it is left out.", Days, example="1"),),
+        response=BridgeHistory,
+    ),
+    keyed_route(
+        "GET",
+        "/gateway/history/changes",
+        READ,
+        history.changes,
+        "The conditions that have begun or ended since the caller asked last.",
+        (BadRequest,),
+        parameters=(
+            Parameter("after", "The `revision` of the last answer; 0 if it is left out.", Revision, example="0"),
+            Parameter("limit", "The number of changes, 100 if it is left out.", Changes),
+        ),
+        response=BridgeHistoryChanges,
     ),
     keyed_route(
         "POST",

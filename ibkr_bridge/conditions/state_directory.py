@@ -11,7 +11,9 @@ from typing import NoReturn
 
 from ibkr_bridge.state_file import check_private
 
-OUR_FILES = re.compile(r"\w+\.(cookies|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*")
+OUR_FILES = re.compile(
+    r"\w+\.(cookies|history|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*"
+)
 """Of each profile. A copy that an administrator has put beside them under another name is not ours."""
 INTERVAL_S = 20.0  # between two looks; a disk may hang, so they are no part of a request
 

@@ -10,6 +10,7 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.config.settings import Settings, UnappliedSettings
 from ibkr_bridge.events import Bus
+from ibkr_bridge.history.recorder import HistoryRecorder
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.redaction import Redactor
@@ -24,6 +25,7 @@ from ibkr_bridge.supervision import LoopMonitor
 SETTINGS = web.AppKey("settings", Settings)
 UNAPPLIED = web.AppKey("unapplied", UnappliedSettings)
 CONDITIONS = web.AppKey("conditions", ConditionBoard)
+HISTORY = web.AppKey("history", HistoryRecorder)
 PROFILES = web.AppKey("profiles", ProfileRegistry)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)

@@ -16,6 +16,8 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "GET /readyz": "getReadiness",
     "GET /gateway/auth-status": "getAuthStatus",
     "GET /gateway/status": "getStatus",
+    "GET /gateway/history": "getBridgeHistory",
+    "GET /gateway/history/changes": "getBridgeHistoryChanges",
     "POST /gateway/reconnect": "reconnect",
     "POST /gateway/pause": "pauseTrading",
     "POST /gateway/resume": "resumeTrading",

@@ -134,6 +134,24 @@ export interface components {
             ibkr_message?: string;
         };
         /**
+         * AvailabilityFigures
+         * @description How much of the trading hours the session was ready.
+         */
+        AvailabilityFigures: {
+            /** @description Seconds of trading hours of US stocks since the history began. */
+            trading_s: number;
+            /** @description Seconds of them in which the session was ready. */
+            ready_s: number;
+            /** @description The part of them, 0 to 1; null if there were none. */
+            ready_share: number | null;
+            /** @description How often a ready session was lost, at any hour. */
+            losses: number;
+            /** @description Mean seconds until it was ready again; null if that has not happened. */
+            mean_repair_s: number | null;
+            /** @description The figures in one line, for a person. */
+            text: string;
+        };
+        /**
          * Balance
          * @description The balance of one account in a few figures.
          */
@@ -188,6 +206,40 @@ export interface components {
             take_profit?: (string | number) | null;
             /** @default null */
             stop_loss?: (string | number) | null;
+        };
+        /**
+         * BridgeHistory
+         * @description What has happened to the bridge and the session of one profile.
+         */
+        BridgeHistory: {
+            profile: string;
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            to: string;
+            /** @description Of the whole period. */
+            availability: components["schemas"]["AvailabilityFigures"];
+            days: components["schemas"]["Day"][];
+            /** @description The states of the session, in their order. */
+            states: components["schemas"]["SessionSpan"][];
+            /** @description The latest thousand at most, in the order of their beginnings. */
+            conditions: components["schemas"]["PastCondition"][];
+            /** @description The number of the latest change, for `after` of the changes. */
+            revision: number;
+            /** @description Why the history is missing here or not complete; else null. */
+            problem: string | null;
+        };
+        /**
+         * BridgeHistoryChanges
+         * @description The conditions that have begun or ended since a reader asked last.
+         */
+        BridgeHistoryChanges: {
+            /** @description In the order of their changes. */
+            changes: components["schemas"]["PastCondition"][];
+            /** @description The number of the latest one that is listed: the next `after`. */
+            revision: number;
+            /** @description Why changes may be missing; else null. */
+            problem: string | null;
         };
         /**
          * BudgetStatus
@@ -267,6 +319,15 @@ export interface components {
             do: string;
             /** @description Where to do it; null if there is no such place. */
             url: string | null;
+        };
+        /**
+         * Day
+         * @description The figures of one day in New York.
+         */
+        Day: {
+            /** Format: date */
+            day: string;
+            availability: components["schemas"]["AvailabilityFigures"];
         };
         /**
          * Health
@@ -657,6 +718,30 @@ export interface components {
          */
         OrderType: "limit" | "limit_on_close" | "market" | "market_on_close" | "midprice" | "stop" | "stop_limit" | "trail" | "trail_limit";
         /**
+         * PastCondition
+         * @description A condition that held at some time.
+         */
+        PastCondition: {
+            /** @description What it is, as a code. */
+            id: string;
+            /** @description The profile that it concerns; null if it is the whole bridge. */
+            profile: string | null;
+            /** @description `critical`, `warning` or `notice`. */
+            severity: string;
+            /** @description What was the case when it began, for a person. */
+            text: string;
+            /** @description What that person should do. */
+            do: string;
+            /** @description Where to do it; null if there is no such place. */
+            url: string | null;
+            /** Format: date-time */
+            began: string;
+            /** @description Null while it lasts. */
+            ended: string | null;
+            /** @description The number of its latest change. */
+            revision: number;
+        };
+        /**
          * PauseStatus
          * @description The pause, while new orders are stopped.
          */
@@ -1045,6 +1130,18 @@ export interface components {
             next_reset: string;
             /** @description What an operator may have to know, first things first. */
             conditions: components["schemas"]["Condition"][];
+        };
+        /**
+         * SessionSpan
+         * @description A time in which the session was in one state. Between two of them the bridge did not run.
+         */
+        SessionSpan: {
+            /** @description As in `GET /gateway/status`. */
+            state: string;
+            /** Format: date-time */
+            began: string;
+            /** Format: date-time */
+            ended: string;
         };
         /**
          * Side

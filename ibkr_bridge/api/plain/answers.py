@@ -114,7 +114,7 @@ def integer_parameter(request: web.Request, name: str, default: int, minimum: in
             field=name,
             hint=f"send a number from {minimum} to {maximum}",
         )
-    return int(digits)
+    return int(digits or "0")
 
 
 def boolean_parameter(request: web.Request, name: str, *, default: bool) -> bool:

@@ -1,0 +1,64 @@
+"""`bridge.py history`: what has happened to the bridge and its session, and how much of the time it was ready."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from ibkr_bridge.cli.one_call import run_call
+from ibkr_bridge.client import BridgeClient
+
+PERIODS = {1: "the last day", 7: "the last week"}
+NOTHING = "No condition has been recorded."
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the conditions of the last days and the availability. Returns 0, or 1 if the bridge does not answer."""
+    parser = argparse.ArgumentParser(
+        prog="bridge.py history",
+        description="Print what has happened, and how much of the trading hours the session was ready.",
+        epilog="example: bridge.py history --days 30",
+    )
+    parser.add_argument("--days", type=int, default=7, help="how many days, 1 to 90 (default: 7)")
+    return run_call(parser, argv, _fetch, format_history)
+
+
+def _fetch(client: BridgeClient, args: argparse.Namespace) -> Any:
+    return client.request("GET", "/gateway/history", params={"days": args.days}).json()
+
+
+def format_history(history: dict[str, Any]) -> str:
+    """The history as lines of text: the figures, then each condition."""
+    days = round((_time(history["to"]) - _time(history["from"])) / timedelta(days=1))
+    lines = [f"In {PERIODS.get(days, f'the last {days} days')}: {history['availability']['text']}"]
+    if history["problem"]:
+        lines.append(f"!! the history is not complete: {history['problem']}")
+    return "\n".join((*lines, *(map(_line, history["conditions"]) if history["conditions"] else (NOTHING,))))
+
+
+def _line(condition: dict[str, Any]) -> str:
+    began = _time(condition["began"])
+    lasted = "lasts" if condition["ended"] is None else _span(_time(condition["ended"]) - began)
+    what = f"{condition['severity']:<8}  {condition['id']}: {condition['text']}"
+    return f"  {began:%Y-%m-%d %H:%M:%S} UTC  {lasted:>9}  {what}"
+
+
+def _span(lasted: timedelta) -> str:
+    """A time in its two largest units."""
+    return " ".join(list(_units(lasted))[:2])
+
+
+def _units(lasted: timedelta) -> Iterator[str]:
+    seconds = int(lasted.total_seconds())
+    started = False
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, seconds = divmod(seconds, size)
+        started = started or count > 0 or unit == "s"
+        if started:
+            yield f"{count} {unit}"
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
