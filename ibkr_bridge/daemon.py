@@ -17,7 +17,7 @@ from aiohttp import web
 from ibkr_bridge import VERSION, events
 from ibkr_bridge.api.openapi.document import encoded_document
 from ibkr_bridge.api.passthrough import proxy
-from ibkr_bridge.api.routes import ROUTES, own_routes
+from ibkr_bridge.api.routes import ALL_ROUTES, own_routes
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.conditions.rules import BridgeFacts, bridge_conditions
@@ -39,6 +39,7 @@ from ibkr_bridge.server.app_keys import (
     BUS,
     CLOCK,
     CONDITIONS,
+    DEMO,
     DRAIN,
     HISTORY,
     KEYRING,
@@ -46,11 +47,15 @@ from ibkr_bridge.server.app_keys import (
     METRICS,
     OPENAPI,
     OWN_ROUTES,
+    PLACES_OF_PAGES,
     PROFILES,
+    RECENT_REQUESTS,
     REDACTOR,
+    REQUEST_SAMPLES,
     REQUEST_SHARES,
     SETTINGS,
     UNAPPLIED,
+    DemoControl,
 )
 from ibkr_bridge.server.body_budget import BodyBudget
 from ibkr_bridge.server.catch_all import CatchAll
@@ -59,12 +64,15 @@ from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.listener import listening_socket
 from ibkr_bridge.server.middleware import middlewares
+from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
+from ibkr_bridge.server.request_samples import RequestSamples
 from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.response_headers import add_headers
 from ibkr_bridge.state_file import check_private, check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
+MAX_OPEN_PAGES = 16  # of the operator, at a time
 HISTORY_FILE = "bridge.history.db"
 STATE_DIR_HINT = (
     "Orders are refused, and cookies and the trading pause are not saved. "
@@ -82,6 +90,7 @@ class Bridge:
         clock: the time, for the keeper and for all waits.
         env: the environment variables through which systemd passes its socket and watchdog.
         options: limits and schedules for tests and benchmarks; the usual ones if left out.
+        demo: sends commands to the simulator behind it; None if this is no demo.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class Bridge:
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
         options: ProfileOptions | None = None,
+        demo: DemoControl | None = None,
     ) -> None:
         self.settings = settings
         self.bus = bus
@@ -106,7 +116,10 @@ class Bridge:
         self.conditions = ConditionBoard(self.clock.utc, bus)
         self.state_directory = StateDirectory(settings.state_dir)
         self._counts = RequestCounts()
+        self._samples = RequestSamples(self.clock.utc)
         bus.subscribe(self._counts.on_event)
+        bus.subscribe(self._samples.on_event)
+        self._demo = demo
         self._env = env or {}
         self._options = options or ProfileOptions()
         self._has_inherited_socket = False
@@ -218,6 +231,10 @@ class Bridge:
         app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
         app[METRICS] = Metrics(self._counts, self._statuses).render
         app[OPENAPI] = encoded_document
+        app[REQUEST_SAMPLES], app[PLACES_OF_PAGES] = self._samples, asyncio.Semaphore(MAX_OPEN_PAGES)
+        app[RECENT_REQUESTS] = RecentRequests(self.clock.utc, holds_bodies=self._demo is not None)
+        if self._demo is not None:
+            app[DEMO] = self._demo
         app.on_response_prepare.append(add_headers)
         app.cleanup_ctx.extend((self._open_profile, self._run_loops))
         add_routes(app.router)
@@ -361,7 +378,7 @@ def _is_private(path: Path) -> bool:
 
 def add_routes(router: web.UrlDispatcher) -> None:
     """Add the bridge's own routes, and the pass-through for everything else."""
-    for route in ROUTES:
+    for route in ALL_ROUTES:
         for method, path in itertools.product(route.methods, route.spellings):
             router.add_route(method, path, route.handler, expect_handler=defer_100_continue)
     everything_else = CatchAll()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import aiohttp
+from aiohttp import web
 from yarl import URL
 
 from ibkr_bridge.clock import Clock
@@ -22,6 +23,7 @@ from ibkr_bridge.observe.logs import Log
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.server.app_keys import DemoControl
 from ibkr_bridge.session.state_machine import SessionState
 from tests.unlimited import UNLIMITED
 
@@ -91,6 +93,7 @@ class Harness:
         clock: Clock | None = None,
         env: Mapping[str, str] | None = None,
         options: ProfileOptions = FAST_OPTIONS,
+        demo: DemoControl | None = None,
     ) -> None:
         self.bus, self.redactor = Bus(), Redactor()
         self.events_seen: list[Event] = []
@@ -99,7 +102,7 @@ class Harness:
         self.bus.subscribe(self.events_seen.append)
         self.bus.subscribe(lambda _: self._changed.set())
         Log(self.written, LogFormat.JSON, LogLevel.DEBUG, self.redactor).attach(self.bus)
-        self.bridge = Bridge(settings, self.bus, self.redactor, clock, env, options)
+        self.bridge = Bridge(settings, self.bus, self.redactor, clock, env, options, demo)
         self.bridge.loop_monitor._now = lambda: (
             0.0
         )  # on a busy machine the loop is late, and the bridge would report it
@@ -117,6 +120,13 @@ class Harness:
             await self._client.close()
         if not self._finished:
             await self.finish()
+
+    @property
+    def application(self) -> web.Application:
+        """The application that serves the requests."""
+        runner = self.bridge._runner
+        assert runner is not None
+        return runner.app
 
     async def finish(self) -> int:
         """Drain and close, as after a signal; return the exit status."""

@@ -600,6 +600,7 @@ TASKS = {
     *("daemon.py", "supervision.py", "streaming/upstream_feed.py"),  # in task groups, which wait for them
     "streaming/return_probe.py",  # waited for and cancelled in the function that makes it
     *("upstream/gateway/client.py", "cache/singleflight.py"),  # what must outlive its caller
+    "api/page/live.py",  # awaited where it is made
     "orders/journal/repository.py",  # reads rows for all who wait for them; cancelled when the journal is closed
 }
 

@@ -62,6 +62,7 @@ def content_security_policy(body: bytes) -> str:
             "default-src 'none'",
             f"script-src 'sha256-{digests[b'script']}'",
             f"style-src 'sha256-{digests[b'style']}'",
+            "img-src data:",  # the empty icon: else a browser requests one from the bridge
             *("connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
         )
     )

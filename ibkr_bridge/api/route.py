@@ -16,6 +16,7 @@ class Auth(Enum):
 
     OPEN = "open"  # nothing; the path must be exactly that of the table, and HEAD is answered too
     KEY = "key"  # a key; the handler refuses a token
+    PAGE = "page"  # the cookie of the operator's page; nothing else
     KEY_OR_TOKEN = "key or token"  # noqa: S105  # a rule, not a password
 
 

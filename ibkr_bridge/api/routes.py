@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ibkr_bridge.api import documents, gateway_routes, health, history, metrics, stream_sse, stream_websocket, tokens
+from ibkr_bridge.api.page.routes import PAGE_ROUTES
 from ibkr_bridge.api.plain.routes import PLAIN_ROUTES
 from ibkr_bridge.api.route import Auth, Parameter, Route, document_route, keyed_route, probe_route, stream_route
 from ibkr_bridge.errors import (
@@ -164,11 +165,13 @@ ROUTES: tuple[Route, ...] = (
     document_route("/client.ts", documents.client, "text/plain", "The client for TypeScript as one file."),
     *PLAIN_ROUTES,
 )
+ALL_ROUTES = (*ROUTES, *PAGE_ROUTES)
+"""Those of the operator's page too, which are not described for programs."""
 UNSERVED_TOKEN_PATHS = frozenset({"/stream/*", "/docs/*"})
 """Paths without a route that accept a token in the query, so that a browser gets 404 and not 401."""
 
 
-def own_routes(routes: Iterable[Route] = ROUTES) -> OwnRoutes:
+def own_routes(routes: Iterable[Route] = ALL_ROUTES) -> OwnRoutes:
     """The routes in the form in which the checks of the server look them up."""
     rows = tuple(routes)
     effects: dict[str, dict[str, Effect]] = {}
@@ -179,5 +182,6 @@ def own_routes(routes: Iterable[Route] = ROUTES) -> OwnRoutes:
         cancels=frozenset((route.method, route.path) for route in rows if route.cancels),
         open_paths=frozenset(route.path for route in rows if route.auth is Auth.OPEN),
         websockets=frozenset(route.path for route in rows if route.websocket),
+        of_page=frozenset(route.path for route in rows if route.auth is Auth.PAGE),
         token_in_query=frozenset(route.path for route in rows if route.token_in_query) | UNSERVED_TOKEN_PATHS,
     )

@@ -29,6 +29,7 @@ COMMANDS = {
     "sim": "the simulated Gateway alone",
     "trigger": "make something go wrong in a running demo or sim",
     "status": "print the state of the session",
+    "open": "open the page that shows what the bridge does",
     "history": "what has happened, and how much of the time the session was ready",
     "orders": "list orders, show one, or verify their journal",
     "pause": "stop new orders; cancels are still sent",

@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, control_path, port, settings_message
 from ibkr_bridge.cli.demo_file import DemoFile
@@ -25,7 +26,8 @@ from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.observe.logs import open_log
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.sim.control import Control
+from ibkr_bridge.server.app_keys import DemoControl
+from ibkr_bridge.sim.control import Control, ControlError, send
 from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS
 from ibkr_bridge.sim.simulator import Simulator
 
@@ -128,7 +130,9 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
             print(f"The simulated Gateway cannot use port {args.gateway_port}: {exc.strerror}", file=sys.stderr)
             return EXIT_FAILURE
         _report("2/3 starting the bridge")
-        bridge = Bridge(settings.with_gateway(simulator.url), bus, redactor, env=os.environ)
+        bridge = Bridge(
+            settings.with_gateway(simulator.url), bus, redactor, env=os.environ, demo=_commands(lambda: bridge.url)
+        )
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
         await bridge.start()
@@ -149,6 +153,22 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
         await bridge.stop.wait()
         unfinished = await bridge.finish()
     return EXIT_FAILURE if bridge.failed or unfinished else EXIT_OK
+
+
+def _commands(url: Callable[[], str]) -> DemoControl:
+    """Lets the page of a demo send commands to the simulator, as `bridge.py trigger` does.
+
+    Args:
+        url: returns the address of the bridge.
+    """
+
+    async def command(method: str, target: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        try:
+            return await send(control_path(int(url().rpartition(":")[2])), method, target, body)
+        except ControlError as exc:
+            raise ValueError(str(exc)) from exc
+
+    return command
 
 
 def _report(step: str) -> None:

@@ -52,11 +52,19 @@ class Scope(Enum):
     TRADE = "trade"  # everything that the full key may do
 
 
+class Audience(Enum):
+    """What a token opens."""
+
+    API = "api"
+    PAGE = "page"  # the operator's page at /, and nothing of the API
+
+
 class TokenOptions(RequestModel, frozen=True):
     """What a token is requested for. An empty body requests the defaults."""
 
     scope: Scope = Scope.READ
     expires_in: Annotated[int, Meta(description="Seconds.", ge=1, le=86_400)] = 1800
+    audience: Audience = Audience.API
 
 
 class IssuedToken(Model, frozen=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -17,7 +19,9 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.body_budget import BodyBudget
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
+from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_context import RequestContext
+from ibkr_bridge.server.request_samples import RequestSamples
 from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.routing import OwnRoutes
 from ibkr_bridge.supervision import LoopMonitor
@@ -36,6 +40,16 @@ DRAIN = web.AppKey("drain", Drain)
 BODY_BUDGET = web.AppKey("body_budget", BodyBudget)
 REQUEST_SHARES = web.AppKey("request_shares", RequestShares)
 OWN_ROUTES = web.AppKey("own_routes", OwnRoutes)
+REQUEST_SAMPLES = web.AppKey("request_samples", RequestSamples)
+DemoControl = Callable[[str, str, Mapping[str, Any] | None], Awaitable[dict[str, Any]]]
+"""Sends a command to the simulator of a demo: method, target and body, as `sim/control.py` reads them. It raises a
+`ValueError` with words for a person if the simulator refuses.
+"""
+DEMO = web.AppKey[DemoControl]("demo")
+"""Only a demo has it."""
+PLACES_OF_PAGES = web.AppKey("places_of_pages", asyncio.Semaphore)
+"""One place for each of the operator's pages that may be open at a time."""
+RECENT_REQUESTS = web.AppKey("recent_requests", RecentRequests)
 METRICS = web.AppKey[Callable[[], Awaitable[bytes]]]("metrics")
 """Returns the metrics as text."""
 OPENAPI = web.AppKey[Callable[[], bytes]]("openapi")

@@ -9,16 +9,18 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
 from ibkr_bridge.server.keyring import KeyRing, Principal, key_from_headers
 from ibkr_bridge.server.request_target import Target
 from ibkr_bridge.server.routing import OwnRoutes
-from ibkr_bridge.server.tokens import has_token_form
+from ibkr_bridge.server.tokens import TokenAudience, has_token_form
 
 HEADERS = {"X-Bridge-Key": False, "Authorization": True}
 """The headers that may carry a credential, the first that is there; and whether it may be a token."""
 PARAMETER = "token"  # in the query of a few paths
+PAGE_COOKIE = "ibkr_bridge_page"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Credential:
     value: bytes = field(repr=False)
     may_be_key: bool
     may_be_token: bool
+    audience: TokenAudience = TokenAudience.API
 
     @property
     def is_like_token(self) -> bool:
@@ -38,12 +41,14 @@ class Credential:
         """The principal it belongs to; None if it is invalid."""
         principal = ring.find_key(self.value) if self.may_be_key else None
         if principal is None and self.may_be_token:
-            principal = ring.find_token(self.value)
+            principal = ring.find_token(self.value, self.audience)
         return principal
 
 
 def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: OwnRoutes) -> Credential | None:
     """The credential of a request; None if there is none, or several that differ."""
+    if target is not None and own_routes.is_of_page(target.segments):
+        return _extract_of_page(headers)
     for header, may_be_token in HEADERS.items():
         if header in headers:
             value = key_from_headers(headers)
@@ -52,6 +57,24 @@ def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: O
         return None
     tokens = {value for name, value in parse_qsl(target.query[1:], keep_blank_values=True) if name == PARAMETER}
     return Credential(tokens.pop().encode(), False, True) if len(tokens) == 1 else None
+
+
+def _extract_of_page(headers: CIMultiDictProxy[str]) -> Credential | None:
+    """The token of the operator's page: from its cookie, or from the header with which it asks for the cookie."""
+    if hdrs.AUTHORIZATION in headers:
+        value = key_from_headers(headers)
+    else:
+        cookies = {
+            value for each in headers.getall(hdrs.COOKIE, ()) for name, value in _pairs(each) if name == PAGE_COOKIE
+        }
+        value = cookies.pop().encode() if len(cookies) == 1 else None
+    return None if value is None else Credential(value, False, True, TokenAudience.PAGE)
+
+
+def _pairs(cookie_header: str) -> list[tuple[str, str]]:
+    """The names and values of a Cookie header. Ours has no quotes and no escapes (RFC 6265, section 4.2)."""
+    parts = (each.partition("=") for each in cookie_header.split(";"))
+    return [(name.strip(), value.strip()) for name, _, value in parts]
 
 
 def has_any(headers: CIMultiDictProxy[str], parameters: Container[str]) -> bool:

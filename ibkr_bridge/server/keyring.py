@@ -21,6 +21,7 @@ from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.events import Bus, Subscribers
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.tokens import (
+    TokenAudience,
     TokenClaims,
     TokenRequest,
     TokenScope,
@@ -135,12 +136,16 @@ class KeyRing:
                 principal = stored.principal
         return principal
 
-    def find_token(self, key_from_headers: bytes) -> Principal | None:
-        """The principal of a token; None if it is not ours, has expired, or one of its keys has changed."""
+    def find_token(self, key_from_headers: bytes, audience: TokenAudience = TokenAudience.API) -> Principal | None:
+        """The principal of a token; None if it is not ours, is for something else, has expired, or one of its keys
+        has changed.
+        """
         principal = None
         for stored in self._keys:
             claims = decode_token(key_from_headers, stored.signing_secret)
-            if claims is not None and claims.owner == stored.principal.owner and self._utc() < claims.expires:
+            if claims is None or claims.audience is not audience:
+                continue
+            if claims.owner == stored.principal.owner and self._utc() < claims.expires:
                 principal = self._principal_of_token(claims, stored.principal)
         return principal
 
@@ -171,7 +176,8 @@ class KeyRing:
         now = self._utc()
         issued = now.replace(microsecond=0)  # claims have whole seconds
         expires = issued + timedelta(seconds=request.ttl_s + (now > issued))  # never shorter than requested
-        claims = TokenClaims(principal.owner, request.scope, issued, expires, secrets.token_hex(8))
+        token_id = secrets.token_hex(8)
+        claims = TokenClaims(principal.owner, request.scope, issued, expires, token_id, request.audience)
         return encode_token(claims, owners[principal.owner]), claims
 
     def is_still_valid(self, principal: Principal) -> bool:

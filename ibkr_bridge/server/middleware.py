@@ -20,7 +20,7 @@ from ibkr_bridge.errors import (
     Internal,
 )
 from ibkr_bridge.server.admission_checks import CHECKS
-from ibkr_bridge.server.app_keys import BUS, DRAIN, OWN_ROUTES, REDACTOR, REQUEST_CONTEXT
+from ibkr_bridge.server.app_keys import BUS, DRAIN, OWN_ROUTES, RECENT_REQUESTS, REDACTOR, REQUEST_CONTEXT
 from ibkr_bridge.server.credentials import has_any
 from ibkr_bridge.server.delivery import deliver, watch_reset
 from ibkr_bridge.server.problem_details import AIOHTTP_ERRORS, problem_response
@@ -45,6 +45,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
         choose_request_id(request.headers.get("X-Request-ID"), app[REDACTOR]), time.monotonic()
     )
     status = 499  # nginx's code for a client that has closed the connection; it stays if no response is made
+    response: web.StreamResponse | None = None
     try:
         with app[DRAIN].request_counter:
             response = await handler(request)
@@ -56,7 +57,24 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
     finally:
         for release in request_context.on_finished:
             release()
-        app[BUS].publish(_served(request, request_context, status))
+        served = _served(request, request_context, status)
+        app[BUS].publish(served)
+        _remember(request, request_context, served, response)
+
+
+def _remember(
+    request: web.Request,
+    context: RequestContext,
+    served: events.RequestServed,
+    response: web.StreamResponse | None,
+) -> None:
+    """Add the request to those that the operator's page shows, unless it comes from that page."""
+    target = context.target
+    if target is not None and request.app[OWN_ROUTES].is_of_page(target.segments):
+        return
+    sent = response.body if isinstance(response, web.Response) else None
+    bodies = (context.body, sent if isinstance(sent, bytes) else b"")
+    request.app[RECENT_REQUESTS].add(served, target, context.upstream_target, bodies)
 
 
 def _served(request: web.Request, context: RequestContext, status: int) -> events.RequestServed:

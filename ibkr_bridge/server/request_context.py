@@ -41,6 +41,8 @@ class RequestContext:
     """Called with whether the response reached its caller, if somebody needs to know."""
     on_finished: list[Callable[[], None]] = field(default_factory=list)
     """Called when it is answered: gives back what it took of what all callers share."""
+    body: bytes = field(default=b"", repr=False)
+    """The body of the request, as far as a handler has read it."""
     timing: CallTiming | None = None
     """How long a proxied call took so far; None for everything else."""
     no_content_type: bool = False

@@ -186,6 +186,8 @@ async def read_body(request: web.Request) -> bytes:
     except (web.RequestPayloadError, ValueError) as exc:
         raise BadRequest("the body is not what its headers say") from exc
     check_members(body)
+    if (request_context := request.get(REQUEST_CONTEXT)) is not None:
+        request_context.body = body
     return body
 
 

@@ -46,6 +46,8 @@ class OwnRoutes:
     """Those that need no key, in exactly this spelling."""
     websockets: frozenset[str] = frozenset()
     """Those that a web page may open, with a token."""
+    of_page: frozenset[str] = frozenset()
+    """Those of the operator's page: they need its token, and nothing else opens them."""
     token_in_query: frozenset[str] = frozenset()
     """Those whose query may contain a token; a last segment `*` stands for all paths below."""
 
@@ -70,6 +72,10 @@ class OwnRoutes:
     def is_open(self, method: str, path: str) -> bool:
         """Whether a request needs no key. The path is compared as it was sent: no other spelling is open."""
         return path in self.open_paths and method in self.effects[path]
+
+    def is_of_page(self, segments: tuple[str, ...]) -> bool:
+        """Whether a path belongs to the operator's page."""
+        return self.match(segments) in self.of_page
 
     def is_websocket(self, segments: tuple[str, ...]) -> bool:
         """Whether a path is a websocket that a web page may open."""

@@ -31,6 +31,7 @@ DECODE_OPTIONS: Options = {
     "verify_iat": False,  # PyJWT would use the system's clock; the key ring checks the time
     "verify_exp": False,
     "verify_nbf": False,
+    "verify_aud": False,  # the key ring compares it with what the path wants
 }
 DEFAULT_TTL_S = 1800  # a page that stays open longer requests a new one
 MAX_TTL_S = 86_400  # limits how long a stolen token can be used
@@ -44,7 +45,16 @@ class TokenScope(Enum):
     """Everything that the full key may do."""
 
 
+class TokenAudience(Enum):
+    """What a token opens (the claim `aud`)."""
+
+    API = "api"
+    PAGE = "page"
+    """The operator's page at `/` and what that page requests, nothing of the API."""
+
+
 SCOPES = [scope.value for scope in TokenScope]
+AUDIENCES = [audience.value for audience in TokenAudience]
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,7 @@ class TokenClaims:
     """The first second in which it is no longer valid."""
     token_id: str
     """Identifies the token in the log."""
+    audience: TokenAudience = TokenAudience.API
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class TokenRequest:
 
     scope: TokenScope = TokenScope.READ
     ttl_s: int = DEFAULT_TTL_S
+    audience: TokenAudience = TokenAudience.API
 
 
 def derive_signing_secret(full_key: str, owner_key: str) -> bytes:
@@ -84,6 +96,7 @@ def encode_token(claims: TokenClaims, secret: bytes) -> str:
         "jti": claims.token_id,
         "scope": claims.scope.value,
         "owner": claims.owner,
+        "aud": claims.audience.value,
     }
     return jwt.encode(members, secret, ALGORITHM)
 
@@ -110,6 +123,7 @@ def _parse_claims(members: Mapping[str, Any]) -> TokenClaims:
         datetime.fromtimestamp(members["iat"], UTC),
         datetime.fromtimestamp(members["exp"], UTC),
         members["jti"],
+        TokenAudience(members.get("aud", TokenAudience.API.value)),  # tokens of earlier versions have none
     )
 
 
@@ -120,16 +134,20 @@ def parse_token_request(body: bytes) -> TokenRequest:
         BadRequest: the body is invalid; the hint names what is allowed.
     """
     members = _parse_body(body) if body else {}
-    if members.keys() - {"scope", "expires_in"}:
-        raise BadRequest("the body has an unknown member", hint="send scope and expires_in, nothing else")
+    if members.keys() - {"scope", "expires_in", "audience"}:
+        raise BadRequest("the body has an unknown member", hint="send scope, expires_in and audience, nothing else")
     scope, ttl_s = members.get("scope", TokenScope.READ.value), members.get("expires_in", DEFAULT_TTL_S)
     if scope not in SCOPES:
         raise BadRequest("unknown scope", hint=f'send "scope": one of {", ".join(SCOPES)}')
+    audience = members.get("audience", TokenAudience.API.value)
+    if audience not in AUDIENCES:
+        raise BadRequest("unknown audience", hint=f'send "audience": one of {", ".join(AUDIENCES)}')
     if isinstance(ttl_s, bool) or not isinstance(ttl_s, int | float) or not 1 <= ttl_s <= MAX_TTL_S or ttl_s % 1:
         raise BadRequest(
             "expires_in must be a number of seconds", hint=f'send "expires_in": a whole number from 1 to {MAX_TTL_S}'
         )
-    return TokenRequest(TokenScope(scope), int(ttl_s))  # JSON has one kind of number: 300.0 is a whole one
+    # JSON has one kind of number: 300.0 is a whole one.
+    return TokenRequest(TokenScope(scope), int(ttl_s), TokenAudience(audience))
 
 
 def _parse_body(body: bytes) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""The four routes without a key, and that there is no fifth."""
+"""The routes without a key: four for monitors, and the page of the operator, which has no data."""
 
 from __future__ import annotations
 
 import pytest
 
 from ibkr_bridge.api.route import Auth
-from ibkr_bridge.api.routes import ROUTES
+from ibkr_bridge.api.routes import ALL_ROUTES, ROUTES
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.conftest import OpenHarness
 from tests.harness import Harness
 
-OPEN = sorted(route.path for route in ROUTES if route.auth is Auth.OPEN)
+OPEN = sorted(route.path for route in ALL_ROUTES if route.auth is Auth.OPEN)
 
 
 async def test_the_bytes_of_health(harness: Harness) -> None:
@@ -67,8 +67,8 @@ async def test_livez_while_all_loops_run(harness: Harness) -> None:
     assert (await harness.get("/livez", key=None)).body == b"ok"
 
 
-async def test_there_is_no_fifth_open_route(harness: Harness) -> None:
-    """Without a key, only the four routes answer, and only to GET and HEAD."""
+async def test_there_is_no_further_open_route(harness: Harness) -> None:
+    """Without a key, only these routes answer, and only to GET and HEAD."""
     methods = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
     paths = {route.path for route in ROUTES if "{" not in route.path} | {
         "/",
@@ -84,7 +84,7 @@ async def test_there_is_no_fifth_open_route(harness: Harness) -> None:
                 answers.add((method, path))
 
     assert answers == {(method, path) for path in OPEN for method in ("GET", "HEAD")}
-    assert set(OPEN) == {"/health", "/livez", "/readyz", "/gateway/auth-status"}
+    assert set(OPEN) == {"/", "/health", "/livez", "/readyz", "/gateway/auth-status"}
 
 
 @pytest.mark.parametrize("path", OPEN)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ibkr_bridge.api.route import Auth, Route
-from ibkr_bridge.api.routes import ROUTES, own_routes
+from ibkr_bridge.api.routes import ALL_ROUTES, ROUTES, own_routes
 from ibkr_bridge.daemon import add_routes
 from ibkr_bridge.errors import InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect
@@ -62,7 +62,7 @@ def test_the_lookup_table_of_the_checks_agrees_with_the_routes() -> None:
         assert lookup.is_open("GET", route.path) is (route.auth is Auth.OPEN)
         assert (route.path in lookup.websockets) is route.websocket
         assert (route.path in lookup.token_in_query) is route.token_in_query
-    assert set(lookup.effects) == {route.path for route in ROUTES}
+    assert set(lookup.effects) == {route.path for route in ALL_ROUTES}
 
 
 def test_two_methods_of_one_path_are_both_allowed() -> None:
@@ -81,7 +81,7 @@ def test_the_router_has_every_row_and_the_pass_through_last() -> None:
     add_routes(router)
     registered = [(route.method, route.resource.canonical) for route in router.routes() if route.resource is not None]
 
-    rows = [(method, path) for route in ROUTES for method in route.methods for path in route.spellings]
+    rows = [(method, path) for route in ALL_ROUTES for method in route.methods for path in route.spellings]
     assert sorted(registered[:-1]) == sorted(rows)
     assert registered[-1] == ("*", "/")
 

@@ -195,7 +195,7 @@ async def test_pages_may_send_it_in_the_query(harness: Harness, path: str) -> No
     "path",
     [
         *("/orders", "/gateway/status", "/portfolio/accounts", "/v1/api/portfolio/accounts", "/stream", "/docsx"),
-        *("/ws/x", "/v1/api/stream/quotes", "/openapi.json/x", "/", "/nowhere", "/v1/ws"),
+        *("/ws/x", "/v1/api/stream/quotes", "/openapi.json/x", "/nowhere", "/v1/ws"),
     ],
 )
 async def test_in_the_query_of_other_paths_it_is_ignored(harness: Harness, sim: Simulator, path: str) -> None:

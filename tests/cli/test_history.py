@@ -26,7 +26,7 @@ def test_the_running_demo_has_a_history(place: Place, running: Demo) -> None:
 
     assert (words.returncode, data.returncode) == (EXIT_OK, EXIT_OK)
     assert words.stdout.startswith("In the last week: ")
-    assert "starting" in {each["id"] for each in json.loads(data.stdout)["conditions"]}
+    assert "ready" in {each["state"] for each in json.loads(data.stdout)["states"]}
 
 
 def test_a_period_that_is_not_there_is_refused(place: Place, running: Demo) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from ibkr_bridge import events
+from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.redaction import Redactor
@@ -20,6 +21,7 @@ from ibkr_bridge.server.app_keys import (
     DRAIN,
     KEYRING,
     OWN_ROUTES,
+    RECENT_REQUESTS,
     REDACTOR,
     REQUEST_CONTEXT,
     REQUEST_SHARES,
@@ -28,6 +30,7 @@ from ibkr_bridge.server.app_keys import (
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.middleware import middlewares
+from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.routing import OwnRoutes
 from tests.harness import KEY, Harness, settings_for
@@ -53,6 +56,7 @@ class AppUnderTest:
         self.app = web.Application(middlewares=middlewares())
         self.app[SETTINGS], self.app[BUS], self.app[REDACTOR] = settings, bus, redactor
         self.app[REQUEST_SHARES] = RequestShares()
+        self.app[RECENT_REQUESTS] = RecentRequests(SystemClock().utc)
         self.app[KEYRING], self.app[DRAIN], self.app[OWN_ROUTES] = KeyRing(settings), self.drain, ROUTES
         self.app.router.add_get("/things/{id}", handler)
         self.app.router.add_get("/up", handler)

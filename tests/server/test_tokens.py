@@ -146,7 +146,7 @@ def test_a_token_contains_only_the_needed_claims(ring: KeyRingSetup) -> None:
     """Everybody can read the claims in a browser."""
     claims = jwt.decode(ring.token(), options={"verify_signature": False})
 
-    assert set(claims) == {"iss", "iat", "exp", "jti", "scope", "owner"}
+    assert set(claims) == {"iss", "iat", "exp", "jti", "scope", "owner", "aud"}
     assert (claims["iss"], claims["scope"], claims["exp"] - claims["iat"]) == ("ibkr-bridge", "read", DEFAULT_TTL_S)
     assert claims["owner"] == ring.key().owner
 

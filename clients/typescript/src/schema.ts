@@ -111,6 +111,12 @@ export interface components {
          */
         AssetClass: "bond" | "cfd" | "combination" | "crypto" | "currency" | "etf" | "fund" | "future" | "future_option" | "index" | "option" | "other" | "stock" | "warrant";
         /**
+         * Audience
+         * @description What a token opens.
+         * @enum {string}
+         */
+        Audience: "api" | "page";
+        /**
          * AuthStatus
          * @description Whether the brokerage session is open. The members after the first one are sent only if they say something.
          */
@@ -1201,6 +1207,8 @@ export interface components {
              * @default 1800
              */
             expires_in?: number;
+            /** @default api */
+            audience?: components["schemas"]["Audience"];
         };
         /**
          * Trade

@@ -44,10 +44,21 @@ async def list_orders(request: web.Request) -> web.Response:
     """The orders of the last day and those that are open, the latest first; then those that were made elsewhere."""
     state: OrderState | None = enum_parameter(request, "state", OrderState)
     limit = integer_parameter(request, "limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+    listing = await fetch_listing(request) if state in (None, OrderState.PLACED) else Listing((), None, None)
+    return answer(await join_orders(request, listing, state, limit))
+
+
+async def join_orders(request: web.Request, listing: Listing, state: OrderState | None, limit: int) -> OrderList:
+    """The orders of the journal and those of IBKR's list.
+
+    Args:
+        listing: IBKR's list.
+        state: of the orders of the journal; None for all.
+        limit: how many at most.
+    """
     repository = profile_of(request).orders.repository
     wanted = transitions.OrderState(state.value) if state is not None else None
     records = await repository.newest(wanted, limit)
-    listing = await _fetch_listing(request) if state in (None, OrderState.PLACED) else Listing((), None, None)
     every = await repository.newest(None, MAX_LIMIT)
     journaled_names = {name for record in every for name in (*record.order_ids, *record.coids)}
     view = order_view(request).at_once()
@@ -59,10 +70,11 @@ async def list_orders(request: web.Request) -> web.Response:
     is_stale = listing.problem is not None
     if is_stale:
         orders = [without_old_status(each) for each in orders]
-    return answer(OrderList(orders[:limit], listing.listed_at, is_stale, listing.problem))
+    return OrderList(orders[:limit], listing.listed_at, is_stale, listing.problem)
 
 
-async def _fetch_listing(request: web.Request) -> Listing:
+async def fetch_listing(request: web.Request) -> Listing:
+    """IBKR's list of orders, or the code of the reason why there is none."""
     try:
         async with asyncio.timeout(LIST_TIMEOUT_S):
             fetched = await PlainReader(request).fetch(reads.order_list())

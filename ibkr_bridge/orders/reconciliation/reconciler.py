@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from ibkr_bridge.clock import Clock
@@ -119,6 +120,13 @@ class Reconciler:
                 )
             self._moved.clear()
             await self._clock.wait(self._moved, remaining_s)
+
+    def searched_until(self, record: OrderRecord) -> datetime | None:
+        """When an unknown order counts as not placed unless it is found before; None for any other order."""
+        if record.state is not OrderState.UNKNOWN or record.id in self._unresolvable:
+            return None
+        remaining_s = max(0.0, self._search.give_up_after_s - self._lost_for_s(record))
+        return self._clock.utc() + timedelta(seconds=remaining_s)
 
     # -- internals
 

@@ -1,0 +1,186 @@
+"""What the page shows, in topics: each is a small JSON object that the stream sends when it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ibkr_bridge import VERSION
+from ibkr_bridge.api.history import describe_history
+from ibkr_bridge.api.page.access import principal_of
+from ibkr_bridge.api.page.order_words import order_in_words
+from ibkr_bridge.api.plain.orders import Listing, join_orders
+from ibkr_bridge.api.present_conditions import conditions_of
+from ibkr_bridge.clock import utc_text
+from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.models.orders import Order, OrderOrigin, OrderState
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.redaction import mask_account
+from ibkr_bridge.server.app_keys import (
+    CLOCK,
+    DEMO,
+    DRAIN,
+    HISTORY,
+    RECENT_REQUESTS,
+    REQUEST_SAMPLES,
+    UNAPPLIED,
+    profile_of,
+)
+from ibkr_bridge.server.recent_requests import RecentRequest
+from ibkr_bridge.server.request_samples import INTERVAL_S
+
+HISTORY_DAYS = 7
+MAX_ORDERS = 50
+OPEN_STATES = frozenset({OrderState.SENDING, OrderState.QUESTION, OrderState.UNKNOWN})
+NO_LISTING = Listing((), None, "not_read_yet")
+
+
+@dataclass
+class PageState:
+    """What one open page has been sent, and what was fetched for it."""
+
+    request: web.Request
+    listing: Listing = NO_LISTING
+    last_request: int = 0
+    """The number of the latest request that it knows."""
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that the page shows."""
+        return profile_of(self.request)
+
+
+async def bridge(page: PageState) -> dict[str, Any]:
+    """The bridge, and what the reader of the page may do."""
+    principal, app = principal_of(page.request), page.request.app
+    return {
+        "version": VERSION,
+        "profile": page.profile.name,
+        "mode": page.profile.settings.trading_mode.value,
+        "may_trade": Effect.TRADE in principal.effects,
+        "access_ends": utc_text(principal.expires),
+        "is_demo": DEMO in app,
+    }
+
+
+async def status(page: PageState) -> dict[str, Any]:
+    """The status as `GET /gateway/status` has it, the conditions among it."""
+    request, profile = page.request, page.profile
+    session = await profile.keeper.current()
+    members = profile.status(
+        is_draining=request.app[DRAIN].is_draining,
+        session=session,
+        unapplied=request.app[UNAPPLIED].names,
+        conditions=conditions_of(request, profile, session),
+    )
+    return {"now": utc_text(request.app[CLOCK].utc()), **members.as_json()}
+
+
+async def traffic(page: PageState) -> dict[str, Any]:
+    """The requests of the last hour."""
+    samples = [asdict(each) | {"at": each.at.timestamp()} for each in page.request.app[REQUEST_SAMPLES].samples()]
+    return {"interval_s": INTERVAL_S, "samples": samples}
+
+
+async def orders(page: PageState) -> dict[str, Any]:
+    """The latest orders in words, the open ones first."""
+    listed = await join_orders(page.request, page.listing, None, MAX_ORDERS)
+    rows = sorted(listed.orders, key=lambda order: order.state not in OPEN_STATES)
+    return {
+        "listed_at": utc_text(listed.listed_at),
+        "problem": listed.problem,
+        "orders": [_order(page, each) for each in rows],
+    }
+
+
+def _order(page: PageState, order: Order) -> dict[str, Any]:
+    searches = page.profile.orders
+    record = searches.repository.index.find(order.id)
+    until = searches.reconciler.searched_until(record) if record is not None else None
+    return {
+        "id": order.id,
+        "words": order_in_words(order, until),
+        "state": order.state.value,
+        "account": mask_account(order.account) if order.account else None,
+        "created": utc_text(order.created),
+        "error": order.error,
+        "warnings": order.warnings,
+        "made_elsewhere": order.origin is OrderOrigin.ELSEWHERE,
+        "question": msgspec.to_builtins(order.question),
+    }
+
+
+async def requests(page: PageState) -> dict[str, Any]:
+    """The requests since those that the page knows."""
+    recent = page.request.app[RECENT_REQUESTS].after(page.last_request, page.profile.name)
+    if recent:
+        page.last_request = recent[-1].number
+    return {"requests": [describe_request(each) for each in recent]}
+
+
+def describe_request(recent: RecentRequest) -> dict[str, Any]:
+    """One request without the values in its path and query."""
+    served = recent.served
+    bodies = None if recent.bodies is None else [each.decode("utf-8", "replace") for each in recent.bodies]
+    return {
+        "number": recent.number,
+        "at": utc_text(recent.at),
+        "method": served.method,
+        "route": served.route,
+        "parameters": recent.parameters,
+        "status": served.status,
+        "code": served.code,
+        "ms": served.ms,
+        "upstream_ms": served.upstream_ms,
+        "source": served.source,
+        "key": served.key,
+        "request_id": served.request_id,
+        "can_be_repeated": is_repeatable(recent),
+        "bodies": bodies,
+    }
+
+
+def is_repeatable(recent: RecentRequest) -> bool:
+    """Whether the page may send it again: a read of IBKR's API that a valid key has sent."""
+    return recent.upstream_target is not None and recent.served.method == "GET" and recent.served.profile is not None
+
+
+async def history(page: PageState) -> dict[str, Any]:
+    """What has happened in the last week."""
+    now = page.request.app[CLOCK].utc()
+    begin = now - timedelta(days=HISTORY_DAYS)
+    past = await page.request.app[HISTORY].read(page.profile.name, begin)
+    members: dict[str, Any] = msgspec.to_builtins(describe_history(page.profile.name, past, begin, now))
+    return members
+
+
+async def demo(page: PageState) -> dict[str, Any]:
+    """The faults of the simulator, in a demo."""
+    control = page.request.app.get(DEMO)
+    return {} if control is None else await control("GET", "/faults", None)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One part of the page."""
+
+    name: str
+    read: Callable[[PageState], Coroutine[Any, Any, dict[str, Any]]]
+    interval_s: float
+    """Between two looks at it, while a page is open."""
+
+
+TOPICS = (
+    Topic("bridge", bridge, 60.0),
+    Topic("status", status, 1.0),
+    Topic("orders", orders, 1.0),
+    Topic("requests", requests, 1.0),
+    Topic("traffic", traffic, 10.0),
+    Topic("history", history, 15.0),
+    Topic("demo", demo, 2.0),
+)
