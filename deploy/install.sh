@@ -26,6 +26,7 @@ settings=$home/.env
 credentials=/etc/ibkr-bridge/credentials
 state=/var/lib/ibkr-bridge
 units=/etc/systemd/system
+alerts=ibkr-bridge-alerts.service
 command=/usr/local/bin/ibkr-bridge
 user=ibkr-bridge
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
@@ -218,6 +219,7 @@ install_units() {
     for each in ibkr-bridge.service ibkr-bridge.socket; do
         run install -m 644 "$1/deploy/systemd/$each" $units/$each
     done
+    if [ -e "$1/deploy/systemd/$alerts" ]; then run install -m 644 "$1/deploy/systemd/$alerts" $units/$alerts; fi
     if [ -s $credentials/IBKR_BRIDGE_KEY ] && [ ! -e $units/ibkr-bridge.service.d/credential.conf ]; then
         run install -D -m 644 "$1/deploy/systemd/examples/credential.conf" $units/ibkr-bridge.service.d/credential.conf
     fi
@@ -278,7 +280,7 @@ record_unit() {
 
 restore_old_setup() {
     systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket
-    rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $command "$home/current" "$release"
+    rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/ibkr-bridge-alerts.service $command "$home/current" "$release"
     for each in $old_parts; do
         if [ -e "$backup/$each" ]; then mv "$backup/$each" "$home/"; fi
     done
@@ -312,6 +314,16 @@ start_units() {
     systemctl start ibkr-bridge.socket && systemctl restart ibkr-bridge.service && check_port is-healthy
 }
 
+# They run if addresses are set. A problem of theirs is told, and is no reason to go back to the former version.
+start_alerts() {
+    if grep -qs '^IBKR_BRIDGE_ALERTS=.' "$home/.env"; then
+        systemctl enable --quiet $alerts || :
+        systemctl restart $alerts || say "the alerts did not start: journalctl -u $alerts"
+    else
+        systemctl disable --quiet --now $alerts 2>/dev/null || :
+    fi
+}
+
 activate() {
     former_release=$(last_release)
     if [ $dry = no ]; then
@@ -324,6 +336,7 @@ activate() {
     run install -m 755 "$release/deploy/ibkr-bridge" $command
     run start_units
     run write_started
+    run start_alerts
     trap - EXIT INT TERM HUP
     remove_other_releases "$release" "$former_release"
 }
@@ -393,8 +406,8 @@ To stop it: systemctl stop ibkr-bridge.socket ibkr-bridge.service"
 uninstall() {
     take_lock
     run systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket ibkr-gateway-proxy.socket \
-        ibkr-gateway-proxy.service 2>/dev/null || :
-    for each in ibkr-bridge ibkr-gateway-proxy; do
+        ibkr-gateway-proxy.service $alerts 2>/dev/null || :
+    for each in ibkr-bridge ibkr-bridge-alerts ibkr-gateway-proxy; do
         run rm -rf $units/$each.service $units/$each.socket $units/$each.service.d $units/$each.socket.d
     done
     run systemctl daemon-reload

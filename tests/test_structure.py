@@ -48,6 +48,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
 BESIDE = {  # packages on no floor, what they may import besides themselves, and who may import them
     "client": ({"config", "ibkr", "errors", "redaction", "models", "__init__"}, {"cli"}),
     "sim": (set[str](), {"cli"}),
+    "alerts": ({"config"}, {"cli"}),
 }
 OBSERVE_IMPORTS = {"profiles", "conditions", "__init__", "events", "redaction", "config", "supervision", "clock"}
 TESTED_THROUGH_THE_SOCKET = """
@@ -69,6 +70,7 @@ PURE_MODULES = """
     errors.py redaction.py
     client/content_encoding.py client/errors.py client/reply.py client/request.py client/responses.py
     config/value_types.py
+    alerts/alert_state.py alerts/messages.py
     ibkr/bodies.py ibkr/catalogue.py ibkr/endpoint.py ibkr/json_spans.py
     calls/body_scan.py calls/content_encoding.py calls/facts.py calls/header_policy.py calls/order_tickets.py
     calls/parameters.py
@@ -441,9 +443,12 @@ def example_names() -> list[str]:
 
 def read_names() -> set[str]:
     """The settings that the code reads."""
-    source = ast.parse((PACKAGE / "config/settings.py").read_text())
+    sources = [ast.parse((PACKAGE / f"config/{name}.py").read_text()) for name in ("settings", "alert_settings")]
     strings = {
-        node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        node.value
+        for source in sources
+        for node in ast.walk(source)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     return {text for text in strings if re.fullmatch(r"IBKR_[A-Z_]+", text)}
 

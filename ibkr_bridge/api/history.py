@@ -42,9 +42,9 @@ async def changes(request: web.Request) -> web.Response:
     after = integer_parameter(request, "after", 0, 0, MAX_REVISION)
     limit = integer_parameter(request, "limit", DEFAULT_CHANGES, 1, MAX_CHANGES)
     recorder = request.app[HISTORY]
-    records = await recorder.changes(profile_of(request).name, after, limit)
+    records, latest = await recorder.changes(profile_of(request).name, after, limit)
     last = records[-1].revision if records else after
-    return answer(BridgeHistoryChanges([past_condition(each) for each in records], last, recorder.problem))
+    return answer(BridgeHistoryChanges([past_condition(each) for each in records], last, latest, recorder.problem))
 
 
 def describe_history(profile: str, past: Past, begin: datetime, end: datetime) -> BridgeHistory:

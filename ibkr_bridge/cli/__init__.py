@@ -36,6 +36,8 @@ COMMANDS = {
     "resume": "allow new orders again",
     "reconnect": "check the session, and request it if calls fail",
     "call": "send one call: call GET /portfolio/accounts",
+    "alerts": "tell a person of each condition",
+    "alert-test": "send a test to each service that gets alerts",
     "doctor": "check everything and say how to fix it",
     "check": "read the settings as the service would",
     "logs": "show the log of the installed service",
@@ -112,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(command: str, rest: list[str]) -> int:
     try:
-        return int(importlib.import_module(f"ibkr_bridge.cli.{command}").run(rest))
+        return int(importlib.import_module(f"ibkr_bridge.cli.{command.replace('-', '_')}").run(rest))
     except SystemExit as exc:
         return EXIT_FAILURE if exc.code else EXIT_OK
     except KeyboardInterrupt:

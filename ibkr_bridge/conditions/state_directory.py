@@ -12,7 +12,7 @@ from typing import NoReturn
 from ibkr_bridge.state_file import check_private
 
 OUR_FILES = re.compile(
-    r"\w+\.(cookies|history|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*"
+    r"\w+\.(alerts|cookies|history|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*"
 )
 """Of each profile. A copy that an administrator has put beside them under another name is not ours."""
 INTERVAL_S = 20.0  # between two looks; a disk may hang, so they are no part of a request

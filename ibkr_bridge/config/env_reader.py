@@ -62,11 +62,15 @@ class EnvReader:
         env: names and values.
         secrets: the names of settings whose values no message may contain.
         problems: those of the sources, which come first in `problems()`.
+        others: the names of settings that another program reads from the same sources.
     """
 
-    def __init__(self, env: Mapping[str, str], *, secrets: Iterable[str], problems: list[Problem]) -> None:
+    def __init__(
+        self, env: Mapping[str, str], *, secrets: Iterable[str], problems: list[Problem], others: Iterable[str] = ()
+    ) -> None:
         self._env = env
         self._secrets = tuple(secrets)
+        self._others = tuple(others)
         self._names_read: list[str] = []
         self._source_problems = list(problems)
         self._problems: dict[str, list[Problem]] = {}
@@ -291,7 +295,7 @@ class EnvReader:
 
     def problems(self) -> list[Problem]:
         """All problems: those of the sources, then in the order of reading, then unknown names."""
-        all_names = [*self._names_read, *(f"{name}_FILE" for name in self._secrets)]
+        all_names = [*self._names_read, *(f"{name}_FILE" for name in self._secrets), *self._others]
         meant = {name: misspelt_protective_setting(name, all_names) for name in self._env if name not in all_names}
         unknown = sorted(name for name, setting in meant.items() if setting or name.startswith(OWN_PREFIXES))
         for name in unknown:

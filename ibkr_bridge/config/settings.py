@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from ibkr_bridge.config.alert_settings import ALERT_NAMES
 from ibkr_bridge.config.env_reader import DEMO_KEY, GENKEY_HINT, TRUE, EnvReader
 from ibkr_bridge.config.sources import (
     SECRET_NAMES,
@@ -169,7 +170,7 @@ class Settings:
         Raises:
             SettingsError: one problem for each thing to correct, in the order of the example file.
         """
-        read = EnvReader(env, secrets=SECRET_NAMES, problems=problems or [])
+        read = EnvReader(env, secrets=SECRET_NAMES, problems=problems or [], others=ALERT_NAMES)
         settings = cls._read(read)
         if all_problems := read.problems():
             raise SettingsError(all_problems)

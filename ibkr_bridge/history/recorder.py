@@ -115,10 +115,13 @@ class HistoryRecorder:
         spans = _until_now(past.spans, self._states.get(profile), now)
         return Past(past.conditions, spans, past.revision, self.problem)
 
-    async def changes(self, profile: str, after: int, limit: int) -> list[ConditionRecord]:
-        """The conditions that began or ended after a revision, the earliest change first."""
+    async def changes(self, profile: str, after: int, limit: int) -> tuple[list[ConditionRecord], int]:
+        """The conditions that began or ended after a revision, the earliest change first; and the latest revision.
+
+        If the history cannot be read, there is no change, and the latest revision is that of the caller.
+        """
         await self._write()
-        return await self._read(lambda store: store.changes(profile, after, limit), [])
+        return await self._read(lambda store: (store.changes(profile, after, limit), store.revision()), ([], after))
 
     async def close(self) -> None:
         """Write what is left. The next run continues the conditions that still hold then."""

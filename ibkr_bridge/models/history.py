@@ -73,4 +73,7 @@ class BridgeHistoryChanges(Model, frozen=True):
 
     changes: Annotated[list[PastCondition], Meta(description="In the order of their changes.")]
     revision: Annotated[int, Meta(description="The number of the latest one that is listed: the next `after`.")]
+    latest: Annotated[
+        int, Meta(description="The number of the latest change of all: below `after`, it is a new history.")
+    ]
     problem: Annotated[str | None, Meta(description="Why changes may be missing; else null.")]

@@ -69,12 +69,13 @@ async def test_a_condition_that_holds_after_a_restart_goes_on(new_recorder: Reco
     in_between = await recorded(second)
     second.on_conditions(present(clock, OUT))
     later = await recorded(second)
-    changes = await second.changes("main", 0, 10)
+    changes, latest = await second.changes("main", 0, 10)
     await second.close()
 
     assert sorted(in_between) == [(UNREACHABLE, False), (OUT, False), (STARTING, False)]
     assert sorted(later) == [(UNREACHABLE, True), (OUT, False), (STARTING, True)]
     assert [each.id for each in changes].count(OUT) == 1
+    assert latest == max(each.revision for each in changes)
 
 
 async def test_conditions_of_the_process_end_with_it(new_recorder: Recorders, clock: ManualClock) -> None:

@@ -244,6 +244,8 @@ export interface components {
             changes: components["schemas"]["PastCondition"][];
             /** @description The number of the latest one that is listed: the next `after`. */
             revision: number;
+            /** @description The number of the latest change of all: below `after`, it is a new history. */
+            latest: number;
             /** @description Why changes may be missing; else null. */
             problem: string | null;
         };

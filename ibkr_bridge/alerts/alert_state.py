@@ -1,0 +1,172 @@
+"""The state of the alerts: which conditions last, which of them were told, and what is still to be sent. Pure.
+
+A message is put into the outbox in the same step in which its condition is marked as told, and the state is saved
+before anything is sent. So a restart neither repeats a message nor loses one. Only a process that is killed while a service
+has the message, and before the state says so, sends that one again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ibkr_bridge.alerts.messages import Message, News, beginning, ending, past
+from ibkr_bridge.config.alert_settings import AlertSettings
+
+AT_ONCE = frozenset({"signed_out", "journal_unavailable", "orders_unknown", "gateway_stuck", "order_question"})
+"""Conditions that wait for a person: they are told as soon as they are known."""
+SETTLE = timedelta(seconds=20)
+"""How long any other condition must last. A session that is reopened within seconds wakes nobody; if that happens
+again and again, `session_flapping` is told.
+"""
+REMINDERS = frozenset({"login_ends"})
+"""Told in advance; that the time has come is no news."""
+MAINTENANCE = "maintenance"
+MAX_OUTBOX = 200  # messages that wait to be sent, for example while a service is down
+Key = tuple[str | None, str]
+
+
+@dataclass
+class Episode:
+    """A condition from its beginning to its end."""
+
+    news: News
+    is_told: bool = False
+
+
+@dataclass
+class Outgoing:
+    """A message that waits to be sent."""
+
+    message: Message
+    to: list[int]
+    """The numbers of the addresses that have not taken it."""
+    not_before: datetime
+    attempts: int = 0
+
+
+@dataclass
+class AlertState:
+    """What is known and what was told.
+
+    Args:
+        revision: of the latest change of the bridge that is in the state; None before the first look.
+    """
+
+    revision: int | None = None
+    open: dict[Key, Episode] = field(default_factory=dict)
+    closed: dict[Key, datetime] = field(default_factory=dict)
+    """When a condition ended last, as far as the state knows."""
+    outbox: list[Outgoing] = field(default_factory=list)
+
+    def note(self, news: News, ended: datetime | None, now: datetime, settings: AlertSettings, host: str) -> None:
+        """Enter a change: a condition has begun, or it has ended."""
+        if ended is None:
+            self.open.setdefault(news.key, Episode(news))
+            return
+        lasting = self.open.get(news.key)
+        if lasting is not None and lasting.news.began <= ended:
+            del self.open[news.key]
+        elif news.key in self.closed and news.began < self.closed[news.key]:
+            return  # its end is in the state already
+        episode = lasting if lasting is not None and lasting.news.began <= ended else Episode(news)
+        self.closed[news.key] = ended
+        is_long = ended - episode.news.began >= self._settle(episode.news)
+        if episode.is_told and news.id not in REMINDERS:
+            self._add(ending(episode.news, host, ended), now, settings, episode.news.severity)
+        elif not episode.is_told and is_long and settings.tells(news.severity):
+            self._add(past(episode.news, host, ended), now, settings, episode.news.severity)
+
+    def note_present(self, present: Iterable[News], now: datetime, settings: AlertSettings, host: str) -> None:
+        """Compare with what holds now: a bridge whose disk is full cannot record changes."""
+        by_key = {each.key: each for each in present}
+        for key, episode in list(self.open.items()):
+            if key not in by_key:
+                self.note(episode.news, now, now, settings, host)
+        for each in by_key.values():
+            self.note(each, None, now, settings, host)
+
+    def tell_due(self, now: datetime, settings: AlertSettings, host: str) -> None:
+        """Put a message into the outbox for each condition that has lasted long enough and was not told."""
+        is_in_maintenance = any(name == MAINTENANCE for _, name in self.open)
+        for episode in self.open.values():
+            news = episode.news
+            severity = "notice" if is_in_maintenance else news.severity
+            if episode.is_told or now - news.began < self._settle(news) or not settings.tells(severity):
+                continue
+            if self._quiet_end(now, settings, severity) is not None:
+                continue  # told when the quiet hours end, if it lasts until then
+            episode.is_told = True
+            message = beginning(news, host, is_in_maintenance=is_in_maintenance and news.id != MAINTENANCE)
+            self._add(message, now, settings, severity)
+
+    def due(self, now: datetime) -> list[Outgoing]:
+        """The messages to send now, the earliest first. An address gets its messages in their order."""
+        blocked: set[int] = set()
+        ready = []
+        for each in self.outbox:
+            if each.not_before <= now and blocked.isdisjoint(each.to):
+                ready.append(each)
+            else:
+                blocked.update(each.to)
+        return ready
+
+    def _add(self, message: Message, now: datetime, settings: AlertSettings, severity: str) -> None:
+        not_before = self._quiet_end(now, settings, severity) or now
+        self.outbox.append(Outgoing(message, list(range(len(settings.addresses))), not_before))
+        del self.outbox[:-MAX_OUTBOX]
+
+    @staticmethod
+    def _settle(news: News) -> timedelta:
+        return timedelta() if news.id in AT_ONCE else SETTLE
+
+    @staticmethod
+    def _quiet_end(now: datetime, settings: AlertSettings, severity: str) -> datetime | None:
+        return None if settings.quiet is None or severity == "critical" else settings.quiet.end_after(now)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the file."""
+        episodes = [
+            {**asdict(each.news), "began": each.news.began.isoformat(), "told": each.is_told}
+            for each in self.open.values()
+        ]
+        outbox = [
+            {
+                "message": each.message.as_json(),
+                "to": each.to,
+                "not_before": each.not_before.isoformat(),
+                "attempts": each.attempts,
+            }
+            for each in self.outbox
+        ]
+        closed = [[*key, at.isoformat()] for key, at in self.closed.items()]
+        return {"revision": self.revision, "open": episodes, "closed": closed, "outbox": outbox}
+
+    @classmethod
+    def from_json(cls, content: object) -> AlertState:
+        """Read a file; an empty state if it is none of ours.
+
+        A state that is lost tells again what lasts, and misses nothing.
+        """
+        try:
+            return cls._parse(content) if isinstance(content, dict) else cls()
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return cls()
+
+    @classmethod
+    def _parse(cls, content: Mapping[str, Any]) -> AlertState:
+        state = cls(None if content["revision"] is None else int(content["revision"]))
+        state.closed = {(profile, str(name)): datetime.fromisoformat(at) for profile, name, at in content["closed"]}
+        for each in content["open"]:
+            news = News(
+                *(str(each["id"]), each["profile"], str(each["severity"]), str(each["text"]), str(each["do"])),
+                *(each["url"], datetime.fromisoformat(each["began"])),
+            )
+            state.open[news.key] = Episode(news, bool(each["told"]))
+        for each in content["outbox"]:
+            message = Message(**{name: str(value) for name, value in each["message"].items()})
+            to, not_before = [int(number) for number in each["to"]], datetime.fromisoformat(each["not_before"])
+            state.outbox.append(Outgoing(message, to, not_before, int(each["attempts"])))
+        return state
