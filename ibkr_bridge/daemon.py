@@ -64,11 +64,13 @@ from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.listener import listening_socket
 from ibkr_bridge.server.middleware import middlewares
+from ibkr_bridge.server.named_keys import NamedKeysError, load_named_keys
 from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.request_samples import RequestSamples
 from ibkr_bridge.server.request_shares import RequestShares
 from ibkr_bridge.server.response_headers import add_headers
+from ibkr_bridge.server.running_mark import RunningMark
 from ibkr_bridge.state_file import check_private, check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
@@ -115,6 +117,7 @@ class Bridge:
         self.unapplied = UnappliedSettings()
         self.conditions = ConditionBoard(self.clock.utc, bus)
         self.state_directory = StateDirectory(settings.state_dir)
+        self._running_mark = RunningMark(settings.state_dir)
         self._counts = RequestCounts()
         self._samples = RequestSamples(self.clock.utc)
         bus.subscribe(self._counts.on_event)
@@ -181,6 +184,7 @@ class Bridge:
 
     async def _build(self) -> None:
         settings = self.settings if self._prepare_state_dir() else dataclasses.replace(self.settings, state_dir=None)
+        self._load_named_keys()
         self._profile = build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
         self._history = self._open_history(settings.state_dir, self._profile)
         hub = self._profile.streaming.hub
@@ -191,6 +195,13 @@ class Bridge:
         )
         self._runner = web.AppRunner(self._build_application(), shutdown_timeout=1.0)
         await self._runner.setup()
+
+    def _load_named_keys(self) -> None:
+        """Add the named keys of the state directory. Without them the keys of the settings are still good."""
+        try:
+            self.keys.replace(self.settings, load_named_keys(self._usable_state_dir()))
+        except NamedKeysError as exc:
+            self.bus.publish(events.StateUnavailable("the named keys", exc.detail, exc.hint))
 
     def _add_condition_sources(self, profile: Profile) -> None:
         self.conditions.add_source(lambda: bridge_conditions(self._bridge_facts()))
@@ -268,17 +279,23 @@ class Bridge:
         """
         with self.service_status.reloading():
             try:
-                settings = read()
-            except SettingsError as exc:
-                self.unapplied.refusal = "; ".join(str(problem) for problem in exc.problems)
-                self.bus.publish(events.ReloadRefused(self.unapplied.refusal))
+                settings, named_keys = read(), load_named_keys(self._usable_state_dir())
+            except (SettingsError, NamedKeysError) as exc:
+                self._refuse_reload(exc)
                 return None
             self.unapplied.refusal = None
             self._register_secrets(settings)
-            self.keys.replace(settings)
+            self.keys.replace(settings, named_keys)
             self.bus.publish(events.BridgeReloaded(repr(self.keys), settings.log_level.value))
             self._report_unapplied(read_all or (lambda: settings))
+            self._running_mark.count_reload(None)
             return settings
+
+    def _refuse_reload(self, exc: SettingsError | NamedKeysError) -> None:
+        problems = exc.problems if isinstance(exc, SettingsError) else [exc]
+        self.unapplied.refusal = "; ".join(str(problem) for problem in problems)
+        self.bus.publish(events.ReloadRefused(self.unapplied.refusal))
+        self._running_mark.count_reload(self.unapplied.refusal)
 
     def _report_unapplied(self, read_all: Callable[[], Settings]) -> None:
         try:
@@ -307,12 +324,20 @@ class Bridge:
             return not os.path.lexists(path) or _is_private(path)
         return True
 
+    def _usable_state_dir(self) -> Path | None:
+        """The state directory; None if there is none, or if others could put files into it."""
+        path = self.settings.state_dir
+        return path if path is not None and _is_private(path) else None
+
     async def _open_profile(self, _: web.Application) -> AsyncIterator[None]:
         """Load the state of an earlier run; at the end save it again."""
         await self.profile.load()
+        if self._usable_state_dir() is not None:
+            self._running_mark.open()
         yield
         await self.profile.close()
         await self.history.close()
+        self._running_mark.close()
 
     async def _run_loops(self, _: web.Application) -> AsyncIterator[None]:
         """Run the long-lived loops while the application runs; if one ends, the daemon stops."""

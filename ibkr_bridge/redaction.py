@@ -1,7 +1,7 @@
 """Redaction: removes secrets from text before anybody sees it.
 
 Keys, cookies and session ids are registered when they appear, and so are the account numbers that IBKR names. Account
-numbers and tokens are recognised by their form as well.
+numbers, tokens and named keys are recognised by their form as well.
 Every log text passes a `Redactor` as a last line of defence: the first is that no code writes such things at all.
 Characters that would control a terminal are escaped here as well.
 """
@@ -23,6 +23,8 @@ JWT_PREFIX = "eyJ"  # of a JSON Web Token: `{"` in base64
 # Matches any text with this beginning as a whole, a token or not: else a text full of beginnings would be read many
 # times.
 JWT_PATTERN = re.compile(r"eyJ[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)?")
+NAMED_KEY_PREFIX = "ibkrb_"  # of the keys that `bridge.py keys` makes; the bridge has only their digests
+NAMED_KEY_PATTERN = re.compile(r"ibkrb_[A-Za-z0-9_-]{8,}")
 REDACTED = "[hidden]"
 MAX_CHANGING_SECRETS = 512  # cookies change all the time; only the newest can still be used
 MAX_ACCOUNTS = 512  # an advisor may have more; their numbers still have the usual form
@@ -94,6 +96,8 @@ class Redactor:
                 text = text.replace(secret, REDACTED)
         if JWT_PREFIX in text:  # hardly any line has one, and this test is faster than a pattern
             text = JWT_PATTERN.sub(lambda match: REDACTED if "." in match.group() else match.group(), text)
+        if NAMED_KEY_PREFIX in text:
+            text = NAMED_KEY_PATTERN.sub(REDACTED, text)
         for number, pattern in self._accounts.items():
             if number in text:
                 text = pattern.sub(mask_account(number), text)

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from ibkr_bridge.events import Bus, StateUnavailable
-from ibkr_bridge.file_trust import distrust, open_regular
+from ibkr_bridge.file_trust import ROOT, distrust, open_regular
 
 WRITE_HINT = "make the state directory writable and see that it is not full"
 
@@ -74,10 +74,22 @@ def write_atomic(path: Path, text: str | None) -> None:
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            give_to_owner(descriptor, path.parent)
             file.write(text)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def give_to_owner(descriptor: int, directory: Path) -> None:
+    """Give a new file to the owner of its directory: a command that root runs writes for the bridge's own user.
+
+    Raises:
+        OSError: the owner cannot be changed.
+    """
+    status = directory.lstat()
+    if os.geteuid() == ROOT and status.st_uid != ROOT:
+        os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def check_private(path: Path) -> None:

@@ -242,3 +242,9 @@ def test_an_escaped_text_is_printable(text: str) -> None:
     """This holds for any text."""
     assert escape_unprintable(text).isprintable()
     assert escape_unprintable("a\n\tb", exempt="\n\t") == "a\n\tb"
+
+
+def test_a_named_key_is_recognised_by_its_form() -> None:
+    """The bridge does not know these keys: it has only their digests."""
+    assert Redactor().redact("sent ibkrb_Ab3-_Ab3-_Ab3 here") == "sent [hidden] here"
+    assert Redactor().redact("ibkrb_ is a prefix") == "ibkrb_ is a prefix"

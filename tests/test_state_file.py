@@ -168,3 +168,14 @@ def test_a_link_or_a_file_is_no_state_directory(tmp_path: Path) -> None:
         check_private(tmp_path / "link")
     with pytest.raises(OSError, match="no directory"):
         check_private(tmp_path / "file")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_root_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
+    """A command that root runs writes for the bridge's own user, which could not read it otherwise."""
+    os.chown(tmp_path, 12345, 12346)
+
+    write_atomic(tmp_path / "keys.json", "{}")
+
+    status = (tmp_path / "keys.json").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 12346, 0o600)

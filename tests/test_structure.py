@@ -42,7 +42,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
     ("calls", "translation", "history"),
     ("conditions",),
     ("config", "ibkr", "supervision", "state_file", "models"),
-    ("errors", "events", "clock", "redaction", "file_trust"),
+    ("errors", "events", "clock", "redaction", "file_trust", "program_name"),
     ("__init__",),
 )
 BESIDE = {  # packages on no floor, what they may import besides themselves, and who may import them

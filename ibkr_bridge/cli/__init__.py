@@ -41,6 +41,8 @@ COMMANDS = {
     "doctor": "check everything and say how to fix it",
     "check": "read the settings as the service would",
     "logs": "show the log of the installed service",
+    "keys": "named keys for callers: add, list, revoke",
+    "reload": "let the running bridge read its keys again",
     "genkey": "make a key",
 }
 EPILOG = f"""exit status: {EXIT_OK} good, {EXIT_FAILURE} bad, {EXIT_MISCONFIGURED} the settings cannot be used

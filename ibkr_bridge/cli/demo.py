@@ -136,6 +136,7 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
         await bridge.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, bridge.reload, lambda: settings)
         control = Control(
             simulator, control_path(int(bridge.url.rpartition(":")[2])), lambda: _forget_faults(bridge.profile)
         )

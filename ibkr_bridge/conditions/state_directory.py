@@ -13,8 +13,9 @@ from ibkr_bridge.state_file import check_private
 
 OUR_FILES = re.compile(
     r"\w+\.(alerts|cookies|history|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*"
+    r"|(keys|running)\.json"
 )
-"""Of each profile. A copy that an administrator has put beside them under another name is not ours."""
+"""Of each profile and of the process. A copy that an administrator has put beside them is not ours."""
 INTERVAL_S = 20.0  # between two looks; a disk may hang, so they are no part of a request
 
 

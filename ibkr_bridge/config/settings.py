@@ -326,6 +326,11 @@ def merge_sources(env: Mapping[str, str], dotenv: Path | None) -> dict[str, str]
     return _merge_sources(env, dotenv)[0]
 
 
+def state_dir_of(env: Mapping[str, str], dotenv: Path | None) -> Path | None:
+    """The state directory alone, whatever is wrong with the other settings."""
+    return EnvReader(merge_sources(env, dotenv), secrets=SECRET_NAMES, problems=[]).state_dir("IBKR_BRIDGE_STATE_DIR")
+
+
 def _merge_sources(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[str, str], list[Problem]]:
     copy = systemd_env_copy(env)
     problems = lines_systemd_reads_differently(copy) if copy else []

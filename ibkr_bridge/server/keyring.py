@@ -6,6 +6,7 @@ or one of its keys changes.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import secrets
@@ -20,6 +21,7 @@ from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.events import Bus, Subscribers
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.server.named_keys import KeyScope, NamedKey
 from ibkr_bridge.server.tokens import (
     TokenAudience,
     TokenClaims,
@@ -65,14 +67,15 @@ TOKEN_SCOPES: Mapping[TokenScope, tuple[str, frozenset[Effect]]] = {
     TokenScope.READ: ("read-only token", READ_ONLY),
     TokenScope.TRADE: ("full token", ALL_EFFECTS),
 }
+KEY_SCOPES: Mapping[KeyScope, frozenset[Effect]] = {KeyScope.READ: READ_ONLY, KeyScope.TRADE: ALL_EFFECTS}
 
 
 def _digest(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
-def _fingerprint(key: str) -> str:
-    return _digest(_digest(key.encode())).hex()[:12]
+def _fingerprint(digest: bytes) -> str:
+    return _digest(digest).hex()[:12]
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,26 @@ class _StoredKey:
     digest: bytes = field(repr=False)
     signing_secret: bytes = field(repr=False)
     """Signs the tokens that are issued for this key."""
+    token_label: str | None = None
+    """What the log calls its tokens; None if they are called by their scope."""
+
+
+def _store(settings: Settings, label: str, effects: frozenset[Effect], digest: bytes, secret: bytes) -> _StoredKey:
+    return _StoredKey(Principal(label, effects, _fingerprint(digest), profile=settings.profile), digest, secret)
+
+
+def _store_named(settings: Settings, key: NamedKey) -> _StoredKey:
+    # The bridge knows only the digest of this key. The full key in the secret keeps others from computing it.
+    secret = derive_signing_secret(settings.key, key.sha256)
+    stored = _store(settings, key.name, KEY_SCOPES[key.scope], key.digest, secret)
+    return dataclasses.replace(stored, token_label=f"{key.name} token")
 
 
 class KeyRing:
     """The configured keys, and the tokens that were issued for them.
 
     Args:
-        settings: the keys.
+        settings: the keys of the settings.
         utc: returns the wall time, by which tokens expire; the system's clock if left out.
         bus: gets an event for each subscriber that raised.
     """
@@ -101,23 +117,20 @@ class KeyRing:
         self._on_replaced: Subscribers[None] = Subscribers("keys", bus or Bus())
         self.replace(settings)
 
-    def replace(self, settings: Settings) -> None:
+    def replace(self, settings: Settings, named_keys: Sequence[NamedKey] = ()) -> None:
         """Replace all keys. Requests in progress continue; subscribers are called, and can use `is_still_valid`."""
         rows = (
             ("full", ALL_EFFECTS, settings.key),
             ("previous", ALL_EFFECTS, settings.key_previous),
             ("read-only", READ_ONLY, settings.readonly_key),
         )
-        self._full_fingerprint = _fingerprint(settings.key)
-        self._keys = tuple(
-            _StoredKey(
-                Principal(label, effects, _fingerprint(key), profile=settings.profile),
-                _digest(key.encode()),
-                derive_signing_secret(settings.key, key),
-            )
+        self._full_fingerprint = _fingerprint(_digest(settings.key.encode()))
+        of_settings = (
+            _store(settings, label, effects, _digest(key.encode()), derive_signing_secret(settings.key, key))
             for label, effects, key in rows
             if key
         )
+        self._keys = (*of_settings, *(_store_named(settings, key) for key in named_keys))
         self._on_replaced.notify(None)
 
     def subscribe(self, on_replaced: Callable[[None], None]) -> None:
@@ -146,13 +159,13 @@ class KeyRing:
             if claims is None or claims.audience is not audience:
                 continue
             if claims.owner == stored.principal.owner and self._utc() < claims.expires:
-                principal = self._principal_of_token(claims, stored.principal)
+                principal = self._principal_of_token(claims, stored)
         return principal
 
-    def _principal_of_token(self, claims: TokenClaims, owner: Principal) -> Principal:
-        label, effects = TOKEN_SCOPES[claims.scope]
+    def _principal_of_token(self, claims: TokenClaims, stored: _StoredKey) -> Principal:
+        owner, (label, effects) = stored.principal, TOKEN_SCOPES[claims.scope]
         return Principal(
-            *(label, effects & owner.effects, owner.owner, claims.expires),
+            *(stored.token_label or label, effects & owner.effects, owner.owner, claims.expires),
             profile=owner.profile,
             issuer_key=self._full_fingerprint,
         )

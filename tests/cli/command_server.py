@@ -21,7 +21,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED_FIRST = (
-    *("call", "demo", "doctor", "genkey", "orders", "serve", "sim", "status", "trigger"),  # the module of each command
+    *(
+        "call",
+        "demo",
+        "doctor",
+        "genkey",
+        "keys",
+        "orders",
+        "reload",
+        "serve",
+        "sim",
+        "status",
+        "trigger",
+    ),  # the module of each command
 )
 MAX_REQUEST_BYTES = 256 * 1024
 

@@ -15,6 +15,7 @@ from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.events import Bus, Event, ListenerFailed
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import KeyRing, Principal, key_from_headers
+from ibkr_bridge.server.named_keys import KeyScope, NamedKey, add_key
 from ibkr_bridge.server.tokens import TokenRequest, TokenScope
 from tests.clocks import NOON
 from tests.harness import KEY, PREVIOUS_KEY, READONLY_KEY, settings_for
@@ -267,3 +268,51 @@ def test_a_full_key_that_becomes_the_read_only_key_is_not_valid_for_more() -> No
 
     assert not ring.keys.is_still_valid(owner)
     assert ring.keys.is_still_valid(ring.principal())
+
+
+def test_a_named_key_has_its_name_and_its_scope() -> None:
+    """The log shows the name, also of its tokens."""
+    ring, settings = new_keyring(), settings_for("https://127.0.0.1:5000", Path("/nowhere"))
+    keys, key = add_key((), "dashboard", KeyScope.READ, NOON)
+    ring.replace(settings, keys)
+
+    principal = ring.find_key(key.encode())
+    assert principal is not None
+    token, _ = ring.issue(principal, TokenRequest())
+    holder = ring.find_token(token.encode())
+
+    assert (principal.label, principal.effects) == ("dashboard", frozenset({Effect.READ}))
+    assert holder is not None
+    assert (holder.label, holder.owner) == ("dashboard token", principal.owner)
+    assert ring.find_key(KEY.encode()) is not None
+
+
+def test_a_named_key_ends_with_its_digest() -> None:
+    """And so do its tokens, also those of streams that are open."""
+    ring, settings = new_keyring(), settings_for("https://127.0.0.1:5000", Path("/nowhere"))
+    keys, key = add_key((), "bot", KeyScope.TRADE, NOON)
+    ring.replace(settings, keys)
+    principal = ring.find_key(key.encode())
+    assert principal is not None
+    token, _ = ring.issue(principal, TokenRequest(TokenScope.TRADE))
+    holder = ring.find_token(token.encode())
+    assert holder is not None
+
+    ring.replace(settings)
+
+    assert ring.find_key(key.encode()) is None
+    assert ring.find_token(token.encode()) is None
+    assert not ring.is_still_valid(principal)
+    assert not ring.is_still_valid(holder)
+
+
+def test_the_digest_of_a_named_key_opens_nothing() -> None:
+    """Somebody who reads the file must not get in with what it says."""
+    ring, settings = new_keyring(), settings_for("https://127.0.0.1:5000", Path("/nowhere"))
+    keys, _ = add_key((), "bot", KeyScope.TRADE, NOON)
+    ring.replace(settings, keys)
+    (stored,) = keys
+
+    assert isinstance(stored, NamedKey)
+    assert ring.find_key(stored.sha256.encode()) is None
+    assert ring.find_key(stored.digest) is None
