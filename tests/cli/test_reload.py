@@ -12,7 +12,7 @@ import pytest
 from ibkr_bridge.cli import reload as module
 from ibkr_bridge.cli.reload import TIMEOUT_S, reload_bridge, signal_and_wait
 from ibkr_bridge.server.running_mark import RunningMark
-from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, KEY, Demo, Place, free_port
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, KEY, ROOT, Demo, Place, free_port
 
 OTHER_KEY = "another-key-for-the-command-line-tests-0123"
 
@@ -116,3 +116,11 @@ def test_a_process_without_a_mark_gets_the_signal(place: Place) -> None:
 
     assert result.returncode == EXIT_OK
     assert received == [1]
+
+
+def test_the_unit_waits_for_the_outcome() -> None:
+    """A plain `kill -HUP` succeeds whatever the bridge makes of it."""
+    unit = (ROOT / "deploy/systemd/ibkr-bridge.service").read_text()
+
+    assert "bridge.py reload --process $MAINPID\n" in unit
+    assert "kill -HUP" not in unit

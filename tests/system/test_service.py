@@ -147,13 +147,29 @@ def test_a_reload_with_an_invalid_key_keeps_the_old_one(machine: Machine) -> Non
     settings, key = machine.read("/opt/ibkr-bridge/.env"), machine.key
     machine.write("/opt/ibkr-bridge/.env", settings.replace(key, "short"), 0o600)
 
-    machine.run("systemctl", "reload", "ibkr-bridge")
+    refused = machine.run("systemctl", "reload", "ibkr-bridge", check=False)
     response = machine.curl_with_key("/portfolio/accounts", key)
+    by_command = machine.run("ibkr-bridge", "reload", check=False)
     machine.write("/opt/ibkr-bridge/.env", settings, 0o600)
     machine.run("systemctl", "reload", "ibkr-bridge")
 
+    assert refused.returncode != 0
+    assert by_command.returncode == 78
+    assert "IBKR_BRIDGE_KEY: found 5 characters" in by_command.stderr
     assert response.endswith("\n200")
     assert event_fields(machine, "BRIDGE_EVENT=bridge.reload_refused")
+
+
+def test_a_reload_gives_a_caller_a_key_of_its_own(machine: Machine) -> None:
+    """Root makes it; the bridge's own user reads its digest. It is refused as soon as it is revoked."""
+    key = machine.run("ibkr-bridge", "keys", "add", "dashboard", "--read").stdout.strip()
+    while_live = machine.curl_with_key("/portfolio/accounts", key).rpartition("\n")[2]
+    owner = machine.run("stat", "-c", "%U %a", "/var/lib/ibkr-bridge/keys.json").stdout.strip()
+    machine.run("ibkr-bridge", "keys", "revoke", "dashboard")
+
+    assert while_live == "200"
+    assert owner == "ibkr-bridge 600"
+    assert machine.curl_with_key("/portfolio/accounts", key).endswith("\n401")
 
 
 def test_the_pauses_between_failed_restarts_grow(machine: Machine) -> None:
