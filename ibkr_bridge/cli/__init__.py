@@ -43,6 +43,7 @@ COMMANDS = {
     "logs": "show the log of the installed service",
     "keys": "named keys for callers: add, list, revoke",
     "reload": "let the running bridge read its keys again",
+    "rotate-key": "replace the main key without a failed call",
     "genkey": "make a key",
 }
 EPILOG = f"""exit status: {EXIT_OK} good, {EXIT_FAILURE} bad, {EXIT_MISCONFIGURED} the settings cannot be used
