@@ -43,6 +43,8 @@ COMMANDS = {
     "logs": "show the log of the installed service",
     "keys": "named keys for callers: add, list, revoke",
     "reload": "let the running bridge read its keys again",
+    "backup": "write the state and the settings into one file",
+    "restore": "put a backup in place of the state",
     "rotate-key": "replace the main key without a failed call",
     "genkey": "make a key",
 }
