@@ -43,6 +43,7 @@ COMMANDS = {
     "logs": "show the log of the installed service",
     "keys": "named keys for callers: add, list, revoke",
     "reload": "let the running bridge read its keys again",
+    "diag": "a bundle for a report, without secrets",
     "backup": "write the state and the settings into one file",
     "restore": "put a backup in place of the state",
     "rotate-key": "replace the main key without a failed call",
@@ -82,6 +83,11 @@ def runtime_folder() -> Path:
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
         raise PermissionError(errno.EPERM, f"{folder} belongs to another user")
     return folder
+
+
+def given_path(text: str) -> Path:
+    """A path that a person typed. The installed command runs in another directory and passes that of the person."""
+    return Path(os.environ.get("CALLED_FROM", "")) / text
 
 
 def port(text: str) -> int:

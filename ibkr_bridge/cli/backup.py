@@ -17,7 +17,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, given_path
 from ibkr_bridge.cli.backup_archive import COOKIES, JOURNAL, SETTINGS, STATE_FILES, write_archive
 from ibkr_bridge.cli.bridge_access import settings_or_report
 from ibkr_bridge.cli.orders import verify_file
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="a new file; only you will be able to read it")
+    parser.add_argument("file", type=given_path, metavar="FILE", help="a new file; only you will be able to read it")
     parser.add_argument("--with-cookies", action="store_true", help="with the login at the Gateway")
     parser.add_argument("--with-secrets", action="store_true", help="with the keys of the settings")
     parser.add_argument("--json", action="store_true", help="as JSON")

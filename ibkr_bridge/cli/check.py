@@ -7,9 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK, settings_message
+from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK, given_path, settings_message
 from ibkr_bridge.config.settings import Settings, SettingsError, load_server_settings
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.redaction import mask_account
@@ -22,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
         description="Read the settings as the service would, and say which guards are in force.",
         epilog="example: bridge.py check /opt/ibkr-bridge/.env && systemctl reload ibkr-bridge",
     )
-    parser.add_argument("file", nargs="?", type=Path, help="a .env file; by default that of this directory")
+    parser.add_argument("file", nargs="?", type=given_path, help="a .env file; by default that of this directory")
     parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
     try:

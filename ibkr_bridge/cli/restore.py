@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, given_path, settings_message
 from ibkr_bridge.cli.backup_archive import JOURNAL, NAMED_KEYS, SETTINGS, ArchiveError, Manifest, read_manifest, unpack
 from ibkr_bridge.cli.confirmation import confirm
 from ibkr_bridge.cli.orders import verify_file
@@ -73,9 +73,11 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="what backup has written")
+    parser.add_argument("file", type=given_path, metavar="FILE", help="what backup has written")
     parser.add_argument("--list", action="store_true", help="say what it holds, and change nothing")
-    parser.add_argument("--settings", type=Path, metavar="NEW", help="write the settings of the backup into a new file")
+    parser.add_argument(
+        "--settings", type=given_path, metavar="NEW", help="write the settings of the backup into a new file"
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 

@@ -20,20 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORTED_FIRST = (
-    *(
-        "call",
-        "demo",
-        "doctor",
-        "genkey",
-        "keys",
-        "orders",
-        "reload",
-        "serve",
-        "sim",
-        "status",
-        "trigger",
-    ),  # the module of each command
+IMPORTED_FIRST = (  # the module of each command
+    *("backup", "call", "demo", "diag", "doctor", "genkey", "keys", "orders", "reload", "restore", "rotate_key"),
+    *("serve", "sim", "status", "trigger"),
 )
 MAX_REQUEST_BYTES = 256 * 1024
 
