@@ -28,6 +28,7 @@ state=/var/lib/ibkr-bridge
 units=/etc/systemd/system
 alerts=ibkr-bridge-alerts.service
 command=/usr/local/bin/ibkr-bridge
+completion=/usr/local/share/bash-completion/completions/ibkr-bridge
 user=ibkr-bridge
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
 old_parts="bridge.py ibkr_bridge requirements.txt venv .venv" # of an earlier set-up without this script
@@ -280,7 +281,8 @@ record_unit() {
 
 restore_old_setup() {
     systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket
-    rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/ibkr-bridge-alerts.service $command "$home/current" "$release"
+    rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/ibkr-bridge-alerts.service $command $completion \
+        "$home/current" "$release"
     for each in $old_parts; do
         if [ -e "$backup/$each" ]; then mv "$backup/$each" "$home/"; fi
     done
@@ -334,11 +336,17 @@ activate() {
     switch_to "$release"
     install_units "$release"
     run install -m 755 "$release/deploy/ibkr-bridge" $command
+    run write_completion || say "Completion for bash could not be written; everything else goes on."
     run start_units
     run write_started
     run start_alerts
     trap - EXIT INT TERM HUP
     remove_other_releases "$release" "$former_release"
+}
+
+write_completion() {
+    mkdir -p "${completion%/*}" && "$release/.venv/bin/python" -I "$release/bridge.py" completion bash >$completion.new &&
+        mv $completion.new $completion
 }
 
 write_started() {
@@ -411,7 +419,7 @@ uninstall() {
         run rm -rf $units/$each.service $units/$each.socket $units/$each.service.d $units/$each.socket.d
     done
     run systemctl daemon-reload
-    run rm -rf "$home" $command /etc/ibkr-bridge /run/ibkr-gateway.sock /run/ibkr-bridge-reload \
+    run rm -rf "$home" $command $completion /etc/ibkr-bridge /run/ibkr-gateway.sock /run/ibkr-bridge-reload \
         /run/ibkr-bridge-reload.new /run/ibkr-bridge-install.lock
     if [ -d $state ]; then run chown -R root:root $state; fi # the number of its user may be given to another user
     if getent passwd $user >/dev/null; then run userdel $user; fi

@@ -46,7 +46,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
     ("__init__",),
 )
 BESIDE = {  # packages on no floor, what they may import besides themselves, and who may import them
-    "client": ({"config", "ibkr", "errors", "redaction", "models", "__init__"}, {"cli"}),
+    "client": ({"config", "ibkr", "errors", "redaction", "models", "program_name", "__init__"}, {"cli"}),
     "sim": (set[str](), {"cli"}),
     "alerts": ({"config"}, {"cli"}),
 }

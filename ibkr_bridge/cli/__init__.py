@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibkr_bridge import VERSION
+from ibkr_bridge.cli.command_parser import examples_text, module_of
+from ibkr_bridge.cli.exit_statuses import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, exit_status_text
+from ibkr_bridge.program_name import PROGRAM
 
 if TYPE_CHECKING:
     from ibkr_bridge.config.settings import SettingsError
 
 HELP = "help"
-EXIT_OK, EXIT_FAILURE, EXIT_MISCONFIGURED = 0, 1, 78
 COMMANDS = {
     "serve": "run the bridge (also without any command)",
     "demo": "a simulated Gateway and the bridge in front of it",
@@ -48,9 +50,15 @@ COMMANDS = {
     "restore": "put a backup in place of the state",
     "rotate-key": "replace the main key without a failed call",
     "genkey": "make a key",
+    "completion": "completion of these commands for a shell",
 }
-EPILOG = f"""exit status: {EXIT_OK} good, {EXIT_FAILURE} bad, {EXIT_MISCONFIGURED} the settings cannot be used
-example: bridge.py help status   (the same as bridge.py status --help)"""
+EXAMPLES = {
+    "status": "is the session open?",
+    "help status": "the same as: status --help",
+    "doctor": "what is wrong, and how to fix it",
+}
+EPILOG = f"{examples_text(EXAMPLES)}\n\n{exit_status_text()}"
+__all__ = ["EXIT_FAILURE", "EXIT_MISCONFIGURED", "EXIT_OK"]
 
 
 def settings_message(error: SettingsError) -> str:
@@ -105,7 +113,7 @@ def port(text: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """Run the command that was typed; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="bridge.py",
+        prog=PROGRAM,
         description="A guarded bridge to IBKR's Client Portal Gateway.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -125,7 +133,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(command: str, rest: list[str]) -> int:
     try:
-        return int(importlib.import_module(f"ibkr_bridge.cli.{command.replace('-', '_')}").run(rest))
+        return int(importlib.import_module(module_of(command)).run(rest))
     except SystemExit as exc:
         return EXIT_FAILURE if exc.code else EXIT_OK
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from pathlib import Path
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, given_path
 from ibkr_bridge.cli.backup_archive import COOKIES, JOURNAL, SETTINGS, STATE_FILES, write_archive
 from ibkr_bridge.cli.bridge_access import settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.orders import verify_file
 from ibkr_bridge.config.settings import merge_sources, setting_names
 from ibkr_bridge.config.sources import SECRET_NAMES, dotenv_path
@@ -29,12 +30,12 @@ from ibkr_bridge.program_name import PROGRAM
 from ibkr_bridge.redaction import escape_unprintable
 from ibkr_bridge.state_file import load_text
 
-EPILOG = f"""examples:
-  {PROGRAM} backup bridge.zip                   journal, pause, limits, digests of the named keys, settings
-  {PROGRAM} backup bridge.zip --with-secrets    with the keys of the settings
-  {PROGRAM} backup bridge.zip --with-cookies    with the login at the Gateway
-
-{PROGRAM} restore bridge.zip puts it back."""
+EXAMPLES = {
+    "backup bridge.zip": "journal, pause, limits, digests of the named keys, settings",
+    "backup bridge.zip --with-secrets": "with the keys of the settings",
+    "backup bridge.zip --with-cookies": "with the login at the Gateway",
+}
+MORE = f"""{PROGRAM} restore bridge.zip puts it back."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -59,11 +60,11 @@ def run(argv: Sequence[str]) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} backup",
-        description="Write the state directory and the settings into one file, also while the bridge runs.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "backup",
+        "Write the state directory and the settings into one file, also while the bridge runs.",
+        EXAMPLES,
+        MORE,
     )
     parser.add_argument("file", type=given_path, metavar="FILE", help="a new file; only you will be able to read it")
     parser.add_argument("--with-cookies", action="store_true", help="with the login at the Gateway")

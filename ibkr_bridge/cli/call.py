@@ -17,32 +17,25 @@ from typing import Any
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.cli.bridge_access import summarise
+from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.cli.exit_statuses import EXIT_OUTPUT_FAILED, exit_status_text
 from ibkr_bridge.client import BridgeClient, ClientError, IbkrError, NotJson, Reply
 from ibkr_bridge.config.settings import SettingsError
 from ibkr_bridge.redaction import escape_unprintable
 
 METHODS = ("GET", "POST", "PUT", "DELETE")
-EXIT_OUTPUT_FAILED = 74
-"""EX_IOERR of sysexits.h. With a 1, a script would send an order again that IBKR had accepted."""
-HELP_EPILOG = f"""\
-examples:
-  bridge.py call GET /portfolio/accounts
-  bridge.py call GET /iserver/secdef/search?symbol=AAPL
-  bridge.py call POST /iserver/account/DU1234567/orders --data @order.json --wait 20
-
-exit status:
-  {EXIT_OK}   a good response, 2xx
-  {EXIT_FAILURE}   no good response, or a call that cannot be made
-  {EXIT_OUTPUT_FAILED}  standard output cannot be written; standard error says whether the call was answered
-  {EXIT_MISCONFIGURED}  address or key are missing or wrong
-"""
+EXAMPLES = {
+    "call GET /portfolio/accounts": "",
+    "call GET /iserver/secdef/search?symbol=AAPL": "",
+    "call POST /iserver/account/DU1234567/orders --data @order.json --wait 20": "",
+}
 
 Outcome = Reply | ClientError | SettingsError
 
 
 def run(argv: Sequence[str]) -> int:
     """Send one call. Returns the exit status; the help lists them."""
-    parser = _parser()
+    parser = build_parser()
     args = parser.parse_args(argv)
     outcome: Outcome
     try:
@@ -56,13 +49,9 @@ def run(argv: Sequence[str]) -> int:
     return _report(outcome, args)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bridge.py call",
-        description="Send one call to the running bridge.",
-        epilog=HELP_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("call", "Send one call to the running bridge.", EXAMPLES, exit_status_text())
     parser.add_argument("method", type=str.upper, choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
     parser.add_argument("path", metavar="PATH", help="a path of IBKR, with or without /v1/api, or of the bridge")
     parser.add_argument("--data", metavar="JSON", help="the body: JSON, @FILE, or - for standard input")

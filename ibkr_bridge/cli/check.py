@@ -9,21 +9,20 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK, given_path, settings_message
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.config.settings import Settings, SettingsError, load_server_settings
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.redaction import mask_account
 
+EXAMPLES = {
+    "check": "the settings in force",
+    "check next.env": "those of a file, before it takes the place of the one in use",
+}
+
 
 def run(argv: Sequence[str]) -> int:
     """Check the settings. Returns 0 if a bridge would start with them, 78 if not."""
-    parser = argparse.ArgumentParser(
-        prog="bridge.py check",
-        description="Read the settings as the service would, and say which guards are in force.",
-        epilog="example: bridge.py check /opt/ibkr-bridge/.env && systemctl reload ibkr-bridge",
-    )
-    parser.add_argument("file", nargs="?", type=given_path, help="a .env file; by default that of this directory")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         settings = load_server_settings(os.environ, args.file or dotenv_path())
     except SettingsError as exc:
@@ -36,6 +35,14 @@ def run(argv: Sequence[str]) -> int:
     guards = dict(describe(settings))
     print(json.dumps({"problems": [], **guards}) if args.json else format_guards(guards))
     return EXIT_OK
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("check", "Read the settings as the service would, and say which guards are in force.", EXAMPLES)
+    parser.add_argument("file", nargs="?", type=given_path, help="a .env file; by default that of this directory")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    return parser
 
 
 def describe(settings: Settings) -> Iterator[tuple[str, str]]:

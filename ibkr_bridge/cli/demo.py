@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, control_path, port, settings_message
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, control_path, given_path, port, settings_message
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.demo_file import DemoFile
 from ibkr_bridge.cli.env_file import EnvFileError, read_lines, write_settings
 from ibkr_bridge.cli.serve import start_failure
@@ -25,6 +26,7 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.observe.logs import open_log
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.program_name import name_commands
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import DemoControl
 from ibkr_bridge.sim.control import Control, ControlError, send
@@ -50,10 +52,16 @@ Try, in another terminal:
 {without_settings}Make something go wrong: python bridge.py trigger --help
 """
 
+EXAMPLES = {
+    "demo": "at the port of IBKR_BRIDGE_URL",
+    "demo --port 8010": "at another port",
+    "demo --write-env ../app/.env": "write its address and its key into the file of an app",
+}
+
 
 def run(argv: Sequence[str]) -> int:
     """Run both until Ctrl-C. Returns 0 after a drain, 1 after an error, 78 if the settings cannot be used."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="ibkr-bridge-demo-") as state:
         try:
             settings = demo_settings(os.environ, Path(state), args.port)
@@ -72,10 +80,9 @@ def run(argv: Sequence[str]) -> int:
             return EXIT_FAILURE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bridge.py demo", description="A simulated Gateway and the bridge in front of it."
-    )
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("demo", "A simulated Gateway and the bridge in front of it.", EXAMPLES)
     parser.add_argument("--port", type=port, metavar="N", help="port of the bridge (default: that of IBKR_BRIDGE_URL)")
     parser.add_argument(
         "--gateway-port",
@@ -93,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--write-env",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="set IBKR_BRIDGE_URL and IBKR_BRIDGE_KEY in this file, such as the .env of your app",
     )
@@ -193,7 +200,8 @@ def _welcome(url: str, gateway: str, key: str) -> str:
     key_line = f"  export IBKR_BRIDGE_KEY={key}\n" if is_demo_key else ""
     without_settings = "Or without any setting: python bridge.py status (doctor, orders)\n" if is_demo_key else ""
     export = f"{key_line}  export IBKR_BRIDGE_URL={url}\n"
-    return "\n" + WELCOME.format(gateway=gateway, url=url, export=export, without_settings=without_settings)
+    text = WELCOME.format(gateway=gateway, url=url, export=export, without_settings=without_settings)
+    return "\n" + name_commands(text)
 
 
 async def _forget_faults(profile: Profile) -> None:

@@ -18,17 +18,17 @@ from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, given_path
 from ibkr_bridge.cli.bridge_access import settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.confirmation import confirm
 from ibkr_bridge.cli.diag_content import collect_parts
-from ibkr_bridge.program_name import PROGRAM
 from ibkr_bridge.redaction import escape_unprintable
 
-EPILOG = f"""examples:
-  {PROGRAM} diag                      list the files, ask, then write them into a file here
-  {PROGRAM} diag report.tar.gz --yes  do not ask
-  {PROGRAM} diag --list               only list the files
-
-Look into the file before you send it: tar -xzOf FILE | less"""
+EXAMPLES = {
+    "diag": "list the files, ask, then write them into a file here",
+    "diag report.tar.gz --yes": "do not ask",
+    "diag --list": "only list the files",
+}
+MORE = """Look into the file before you send it: tar -xzOf FILE | less"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -52,11 +52,11 @@ def run(argv: Sequence[str]) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} diag",
-        description="Write a bundle for a report: no keys, cookies, tokens or account numbers. Nothing is sent.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "diag",
+        "Write a bundle for a report: no keys, cookies, tokens or account numbers. Nothing is sent.",
+        EXAMPLES,
+        MORE,
     )
     parser.add_argument(
         "file", nargs="?", type=given_path, metavar="FILE", help="a new file; by default one with the time"

@@ -19,6 +19,7 @@ from typing import Any
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.reload import reload_bridge
 from ibkr_bridge.program_name import PROGRAM
 from ibkr_bridge.redaction import escape_unprintable
@@ -34,13 +35,13 @@ from ibkr_bridge.server.named_keys import (
 
 SHOWN_ONCE = "This key is shown once. Give it to its caller as IBKR_BRIDGE_KEY:"
 NO_STATE_DIR = "there is no state directory: set IBKR_BRIDGE_STATE_DIR"
-EPILOG = f"""examples:
-  {PROGRAM} keys add dashboard --read      a key that only reads
-  {PROGRAM} keys add bot --trade           a key that may do everything
-  {PROGRAM} keys list                      names and scopes; no key is shown
-  {PROGRAM} keys revoke dashboard          its calls get 401, and its tokens and streams end
-
-To change a key without a failed call: add a second key of the same name, give it to the caller, then
+EXAMPLES = {
+    "keys add dashboard --read": "a key that only reads",
+    "keys add bot --trade": "a key that may do everything",
+    "keys list": "names and scopes; no key is shown",
+    "keys revoke dashboard": "its calls get 401, and its tokens and streams end",
+}
+MORE = f"""To change a key without a failed call: add a second key of the same name, give it to the caller, then
   {PROGRAM} keys revoke dashboard --older"""
 
 
@@ -62,12 +63,7 @@ def run(argv: Sequence[str]) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} keys",
-        description="Named keys for callers, each with a scope of its own.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("keys", "Named keys for callers, each with a scope of its own.", EXAMPLES, MORE)
     verbs = parser.add_subparsers(dest="verb", metavar="list | add | revoke", required=True)
     add = verbs.add_parser("add", help="make a key and show it once", epilog=f"example: {PROGRAM} keys add bot --trade")
     scope = add.add_mutually_exclusive_group(required=True)

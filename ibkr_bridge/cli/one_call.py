@@ -22,14 +22,13 @@ def run_call(
     """Send a request and print its answer as text, or as JSON with `--json`.
 
     Args:
-        parser: has the arguments of the command, without `--json`.
+        parser: has the arguments of the command, `--json` among them.
         send: sends the request and returns the parsed answer.
         describe: returns the answer as text for a person.
 
     Returns:
         0 if the bridge did it, 1 if not, 78 if the settings cannot be used.
     """
-    parser.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
     settings = settings_or_report()
     if settings is None:
@@ -41,6 +40,12 @@ def run_call(
         return report_failure(exc, as_json=args.json)
     print(json.dumps(answer) if args.json else escape_lines(describe(answer)))
     return EXIT_OK
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add `--json` to a parser, and return it."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    return parser
 
 
 def escape_lines(text: str) -> str:

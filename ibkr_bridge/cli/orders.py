@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.client import ClientError
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.orders.journal.end_mark import missing_end, read_mark
@@ -31,6 +32,13 @@ MAX_ORDERS = 1000  # the most that one list of the bridge has
 MAX_FLAWS = 10  # one flaw may be followed by one for every entry behind it
 COLUMNS = ("created", "kind", "state", "account", "order_id", "coid", "id", "error")
 
+EXAMPLES = {
+    "orders": "the latest orders",
+    "orders --unknown": "those of unknown outcome",
+    "orders show 19c0…": "one order with its events",
+    "orders verify": "whether the journal is complete and unchanged",
+}
+
 
 def run(argv: Sequence[str]) -> int:
     """List the orders or verify their journal. Returns 0 if all is well, 1 if not, 78 if settings cannot be used."""
@@ -42,9 +50,18 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bridge.py orders", description="List orders and their state, or verify their journal."
-    )
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.verb == "show" and not args.subject:
+        parser.error("show takes the id of an order")
+    if not 1 <= args.limit <= MAX_ORDERS:
+        parser.error(f"--limit takes a number from 1 to {MAX_ORDERS}")
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("orders", "List orders and their state, or verify their journal.", EXAMPLES)
     parser.add_argument("verb", nargs="?", choices=list(VERBS), default="list", help="list (default), show or verify")
     parser.add_argument("subject", nargs="?", help="show: the id of an order; verify: a journal elsewhere, as a copy")
     parser.add_argument("--unknown", action="store_true", help="only orders of unknown outcome")
@@ -52,12 +69,7 @@ def _parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--limit", type=int, default=50, metavar="N", help=f"at most N orders, up to {MAX_ORDERS} (default 50)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    args = parser.parse_args(argv)
-    if args.verb == "show" and not args.subject:
-        parser.error("show takes the id of an order")
-    if not 1 <= args.limit <= MAX_ORDERS:
-        parser.error(f"--limit takes a number from 1 to {MAX_ORDERS}")
-    return args
+    return parser
 
 
 def _list_orders(args: argparse.Namespace, settings: Settings) -> int:

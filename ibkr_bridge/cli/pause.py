@@ -6,17 +6,20 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ibkr_bridge.cli.one_call import run_call
+from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.cli.one_call import add_json_option, run_call
 
-EPILOG = "example: bridge.py pause   (bridge.py resume allows new orders again)"
+EXAMPLES = {"pause": "until resume, also after a restart", "pause --json": "as JSON"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Stop new orders. Returns 0 if they are stopped."""
-    parser = argparse.ArgumentParser(
-        prog="bridge.py pause", description="Stop new orders; cancels are still sent.", epilog=EPILOG
-    )
-    return run_call(parser, argv, lambda client, _: client.post("/gateway/pause"), describe)
+    return run_call(build_parser(), argv, lambda client, _: client.post("/gateway/pause"), describe)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    return add_json_option(new_parser("pause", "Stop new orders; cancels are still sent.", EXAMPLES))
 
 
 def describe(answer: dict[str, Any]) -> str:

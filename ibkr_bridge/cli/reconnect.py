@@ -6,18 +6,23 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ibkr_bridge.cli.one_call import run_call
+from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.cli.one_call import add_json_option, run_call
 from ibkr_bridge.cli.status import STATE_TEXT
+
+EXAMPLES = {"reconnect": "after trouble at the Gateway", "reconnect --json": "as JSON"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Check the session. Returns 0 if the bridge has checked it, whatever it found."""
-    parser = argparse.ArgumentParser(
-        prog="bridge.py reconnect",
-        description="Check the session now, and request it if brokerage calls fail.",
-        epilog="example: bridge.py reconnect && bridge.py status",
+    return run_call(build_parser(), argv, lambda client, _: client.post("/gateway/reconnect"), describe)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    return add_json_option(
+        new_parser("reconnect", "Check the session now, and request it if brokerage calls fail.", EXAMPLES)
     )
-    return run_call(parser, argv, lambda client, _: client.post("/gateway/reconnect"), describe)
 
 
 def describe(answer: dict[str, Any]) -> str:

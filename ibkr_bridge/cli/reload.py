@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.config.settings import state_dir_of
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.program_name import INSTALLED_NAME, PROGRAM, is_installed
@@ -29,10 +30,11 @@ TIMEOUT_S = 15.0  # the event loop may be busy; a reload itself takes millisecon
 POLL_INTERVAL_S = 0.02
 DONE = "the bridge has read its keys and its log level again"
 NOT_RUNNING = "no bridge runs on this state directory"
-EPILOG = f"""examples:
-  {PROGRAM} reload            after a change of a key or of the log level
-  {PROGRAM} reload --json     as JSON
-All other settings need a restart."""
+EXAMPLES = {
+    "reload": "after a change of a key or of the log level",
+    "reload --json": "as JSON",
+}
+MORE = """All other settings need a restart."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,7 @@ class Reload:
 
 def run(argv: Sequence[str]) -> int:
     """Reload the bridge. Returns 0 if it uses the new keys, 1 if not, 78 if the settings cannot be used."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} reload",
-        description="Let the running bridge read its keys and its log level again, and wait for the outcome.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--process", type=int, metavar="ID", help="of the service; systemd's unit passes it")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     if args.process is not None:
         reload = _reload_service(args.process)
     else:
@@ -68,6 +62,19 @@ def run(argv: Sequence[str]) -> int:
     else:
         print(escape_unprintable(reload.text), file=sys.stdout if reload.is_done else sys.stderr)
     return EXIT_OK if reload.is_done else EXIT_FAILURE
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser(
+        "reload",
+        "Let the running bridge read its keys and its log level again, and wait for the outcome.",
+        EXAMPLES,
+        MORE,
+    )
+    parser.add_argument("--process", type=int, metavar="ID", help="of the service; systemd's unit passes it")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    return parser
 
 
 def reload_bridge(state_dir: Path | None) -> Reload:

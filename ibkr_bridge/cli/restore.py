@@ -18,12 +18,13 @@ from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, given_path, settings_message
 from ibkr_bridge.cli.backup_archive import JOURNAL, NAMED_KEYS, SETTINGS, ArchiveError, Manifest, read_manifest, unpack
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.confirmation import confirm
 from ibkr_bridge.cli.orders import verify_file
 from ibkr_bridge.config.settings import SettingsError, load_settings
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.orders.journal.store import acquire_lock
-from ibkr_bridge.program_name import PROGRAM, is_installed
+from ibkr_bridge.program_name import is_installed
 from ibkr_bridge.redaction import escape_unprintable
 from ibkr_bridge.server.named_keys import NamedKeysError, parse_named_keys
 from ibkr_bridge.server.running_mark import find_running
@@ -32,12 +33,12 @@ from ibkr_bridge.state_file import load_text
 STOP_HINT = (
     "systemctl stop ibkr-bridge.socket ibkr-bridge.service" if is_installed() else "end it with Ctrl-C or SIGTERM"
 )
-EPILOG = f"""examples:
-  {PROGRAM} restore bridge.zip                       asks before it changes anything
-  {PROGRAM} restore bridge.zip --list                only say what it holds
-  {PROGRAM} restore bridge.zip --settings new.env    also write its settings into a new file
-
-The bridge must not run: {STOP_HINT}"""
+EXAMPLES = {
+    "restore bridge.zip": "asks before it changes anything",
+    "restore bridge.zip --list": "only say what it holds",
+    "restore bridge.zip --settings new.env": "also write its settings into a new file",
+}
+MORE = f"""The bridge must not run: {STOP_HINT}"""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -67,11 +68,8 @@ def _restore_if_confirmed(args: argparse.Namespace, state_dir: Path | None) -> i
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} restore",
-        description="Put a backup in the place of the state directory; the former one is kept beside it.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "restore", "Put a backup in the place of the state directory; the former one is kept beside it.", EXAMPLES, MORE
     )
     parser.add_argument("file", type=given_path, metavar="FILE", help="what backup has written")
     parser.add_argument("--list", action="store_true", help="say what it holds, and change nothing")

@@ -6,15 +6,20 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ibkr_bridge.cli.one_call import run_call
+from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.cli.one_call import add_json_option, run_call
+
+EXAMPLES = {"resume": "the end of a pause", "resume --json": "as JSON"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Allow new orders. Returns 0 if they are allowed."""
-    parser = argparse.ArgumentParser(
-        prog="bridge.py resume", description="Allow new orders again.", epilog="example: bridge.py resume"
-    )
-    return run_call(parser, argv, lambda client, _: client.post("/gateway/resume"), describe)
+    return run_call(build_parser(), argv, lambda client, _: client.post("/gateway/resume"), describe)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    return add_json_option(new_parser("resume", "Allow new orders again.", EXAMPLES))
 
 
 def describe(answer: dict[str, Any]) -> str:

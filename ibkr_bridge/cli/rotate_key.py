@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.cli.bridge_access import TIMEOUT_S
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.env_file import EnvFileError
 from ibkr_bridge.cli.genkey import KEY_BYTES
 from ibkr_bridge.cli.key_rotation import KeySource, Phase, RotationError, find_source
@@ -29,13 +30,13 @@ from ibkr_bridge.redaction import escape_unprintable
 DEFAULT_WAIT_MIN = 10.0
 MAX_WAIT_MIN = 7 * 24 * 60.0
 GO_ON = f"To go on: {PROGRAM} rotate-key"
-EPILOG = f"""examples:
-  {PROGRAM} rotate-key                 new key, ten minutes for the callers, then the former key ends
-  {PROGRAM} rotate-key --wait 60       an hour for the callers
-  {PROGRAM} rotate-key --wait 0        the former key ends at once, for example if somebody has seen it
-  {PROGRAM} rotate-key --show          print the new key
-
-Interrupt it whenever you like: both keys then stay, and the next run goes on."""
+EXAMPLES = {
+    "rotate-key": "new key, ten minutes for the callers, then the former key ends",
+    "rotate-key --wait 60": "an hour for the callers",
+    "rotate-key --wait 0": "the former key ends at once, for example if somebody has seen it",
+    "rotate-key --show": "print the new key",
+}
+MORE = """Interrupt it whenever you like: both keys then stay, and the next run goes on."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -58,11 +59,11 @@ def run(argv: Sequence[str]) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
-    parser = argparse.ArgumentParser(
-        prog=f"{PROGRAM} rotate-key",
-        description="Replace IBKR_BRIDGE_KEY without a failed call: two live keys for a while, then the new one.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "rotate-key",
+        "Replace IBKR_BRIDGE_KEY without a failed call: two live keys for a while, then the new one.",
+        EXAMPLES,
+        MORE,
     )
     parser.add_argument(
         "--wait", type=_minutes, default=DEFAULT_WAIT_MIN, metavar="MINUTES", help="for the callers (default 10)"

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.config.settings import Settings, SettingsError, load_server_settings
 from ibkr_bridge.config.sources import dotenv_path, environment_at_reload, environment_at_restart
 from ibkr_bridge.daemon import Bridge
@@ -22,16 +23,25 @@ from ibkr_bridge.redaction import Redactor
 
 GC_THRESHOLD = 10_000  # objects; with Python's default of 700 the collector runs every few calls
 
+EXAMPLES = {"serve": "with the settings of the environment and of .env"}
+
 
 def run(argv: Sequence[str]) -> int:
     """Serve until a signal comes. Returns 0 after a drain, 1 after an error, 78 if the settings cannot be used."""
-    argparse.ArgumentParser(prog="bridge.py serve", description="Run the bridge.").parse_args(argv)
+    build_parser().parse_args(argv)
     try:
         settings = load_server_settings(os.environ, dotenv_path())
     except SettingsError as exc:
         print(settings_message(exc), file=sys.stderr)
         return EXIT_MISCONFIGURED
     return serve(settings)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    return new_parser(
+        "serve", "Run the bridge until a signal comes. SIGHUP reloads the keys and the log level.", EXAMPLES
+    )
 
 
 def serve(settings: Settings) -> int:

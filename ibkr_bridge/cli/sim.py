@@ -9,15 +9,28 @@ import sys
 from collections.abc import Sequence
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path, port
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.control import Control
 from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS, MAX_POSITIONS
 from ibkr_bridge.sim.simulator import Simulator
 
+EXAMPLES = {"sim": "at port 5000, as a real Gateway", "sim --signed-out": "with nobody signed in"}
+
 
 def run(argv: Sequence[str]) -> int:
     """Run the simulated Gateway until Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="bridge.py sim", description="The simulated Gateway alone.")
+    args = build_parser().parse_args(argv)
+    try:
+        return asyncio.run(_run_until_stopped(args))
+    except OSError as exc:
+        print(f"127.0.0.1:{args.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
+        return EXIT_FAILURE
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("sim", "The simulated Gateway alone.", EXAMPLES)
     parser.add_argument("--gateway-port", type=port, default=5000, help="where it listens (default: 5000)")
     parser.add_argument("--signed-out", action="store_true", help="begin with nobody signed in")
     parser.add_argument("--live", action="store_true", help="live account numbers instead of paper ones")
@@ -32,12 +45,7 @@ def run(argv: Sequence[str]) -> int:
         help=f"positions of the first account (default: {DEFAULT_POSITIONS}); 100 fill a page",
     )
     parser.add_argument("--rate", type=float, default=1.0, help="how fast time runs (default: 1)")
-    args = parser.parse_args(argv)
-    try:
-        return asyncio.run(_run_until_stopped(args))
-    except OSError as exc:
-        print(f"127.0.0.1:{args.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
-        return EXIT_FAILURE
+    return parser
 
 
 def position_count(text: str) -> int:

@@ -11,10 +11,16 @@ from typing import Any
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.client import BridgeClient, ClientError
 from ibkr_bridge.redaction import escape_unprintable
 
 WATCH_INTERVAL_S = 2.0
+EXAMPLES = {
+    "status": "now",
+    "status --watch": "again every two seconds",
+    "status --json": "for a program",
+}
 MARKS = {"critical": "!!", "warning": "!", "notice": "-"}
 STATE_TEXT = {
     "starting": "STARTING: the session has not been checked yet",
@@ -30,10 +36,7 @@ STATE_TEXT = {
 
 def run(argv: Sequence[str]) -> int:
     """Print the session. Returns 0 if it is ready, 1 if it is not, 78 if the settings cannot be used."""
-    parser = argparse.ArgumentParser(prog="bridge.py status", description="Print the state of the session.")
-    parser.add_argument("--json", action="store_true", help="one JSON object for each check")
-    parser.add_argument("--watch", action="store_true", help="print it every two seconds, until Ctrl-C")
-    args = parser.parse_args(argv)
+    args = build_parser().parse_args(argv)
     settings = settings_or_report()
     if settings is None:
         return EXIT_MISCONFIGURED
@@ -43,6 +46,14 @@ def run(argv: Sequence[str]) -> int:
             time.sleep(WATCH_INTERVAL_S)
             result = _print_once(client, as_json=args.json)
     return result
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("status", "Print the state of the session.", EXAMPLES)
+    parser.add_argument("--json", action="store_true", help="one JSON object for each check")
+    parser.add_argument("--watch", action="store_true", help="print it every two seconds, until Ctrl-C")
+    return parser
 
 
 def _print_once(client: BridgeClient, *, as_json: bool) -> int:

@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.demo_file import find_demo
+from ibkr_bridge.program_name import name_commands
 from ibkr_bridge.sim.control import ControlError, send
 from ibkr_bridge.sim.faults import KINDS
 
@@ -21,7 +23,7 @@ LOGIN, CLEAR, LIST = "login", "clear", "list"
 
 def run(argv: Sequence[str]) -> int:
     """Start a fault, end or list all faults, or sign in. Returns 0 if the simulator did it, 1 if it did not."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     options = {name: value for name in FAULT_OPTIONS if (value := getattr(args, name)) is not None}
     body = {"kind": args.fault, **options}
     method, target = COMMANDS.get(args.fault, ("POST", "/faults"))
@@ -29,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
         path = control_path(args.port or _default_port())
         response = asyncio.run(send(path, method, target, body if method == "POST" else None))
     except ControlError as exc:
-        print(exc, file=sys.stderr)
+        print(name_commands(str(exc)), file=sys.stderr)
         return EXIT_FAILURE
     print(json.dumps(response["active"]) if args.json else _format_result(response))
     for text in response["not_restored"]:
@@ -43,17 +45,19 @@ COMMAND_TEXTS = {
     CLEAR: "end all faults, and undo what they have left behind",
     LIST: "list the active faults",
 }
+EXAMPLES = {"trigger sso-lost": "the login ends", "trigger clear": "everything works again"}
 FAULT_OPTIONS = ("path", "times", "seconds", "status")
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
     kinds = "\n".join(f"  {name:15} {kind.description}" for name, kind in KINDS.items())
     commands = "\n".join(f"  {name:15} {text}" for name, text in COMMAND_TEXTS.items())
-    parser = argparse.ArgumentParser(
-        prog="bridge.py trigger",
-        description="Make something go wrong in a running demo or sim.",
-        epilog=f"faults:\n{kinds}\n\ncommands:\n{commands}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "trigger",
+        "Make something go wrong in a running demo or sim.",
+        EXAMPLES,
+        f"faults:\n{kinds}\n\ncommands:\n{commands}",
     )
     parser.add_argument(
         "fault", choices=[*KINDS, *COMMANDS], metavar="FAULT", help="a fault or a command from the lists below"

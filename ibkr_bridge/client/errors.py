@@ -23,6 +23,7 @@ from typing import ClassVar
 
 from ibkr_bridge import errors
 from ibkr_bridge.models.session import Action
+from ibkr_bridge.program_name import is_installed
 
 
 class ClientError(Exception):
@@ -98,7 +99,9 @@ class BridgeUnreachable(NoResponse):
     """No connection; nothing was sent."""
 
     code, is_harmless = "bridge_unreachable", True
-    hint = "start the bridge (python bridge.py), or correct IBKR_BRIDGE_URL"
+    hint = "start the bridge ({start}), or correct IBKR_BRIDGE_URL".format(
+        start="systemctl start ibkr-bridge" if is_installed() else "python bridge.py"
+    )
 
 
 class BridgeTimeout(NoResponse):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from ibkr_bridge.config.near_misses import misspelt_protective_setting
 from ibkr_bridge.config.value_types import Problem, WeeklyWindow, is_file, is_loopback
+from ibkr_bridge.program_name import name_commands
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
@@ -27,7 +28,7 @@ DEMO_KEY = "demo-key-not-secret-0123456789abcdef"
 MIN_KEY_LENGTH = 32
 MAX_KEY_LENGTH = 512  # far below the 8 kB that the server accepts for a header line
 MAX_SOCKET_PATH_BYTES = 107  # the limit of Linux, `sun_path` without its final zero byte
-GENKEY_HINT = "make one with: python bridge.py genkey"
+GENKEY_HINT = name_commands("make one with: python bridge.py genkey")
 OWN_PREFIXES = ("IBKR_BRIDGE_", "IBKR_GATEWAY_")  # an app may share the file, and other IBKR_* names may be its own
 HOST_PATTERN = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 KEY_LIKE = re.compile(r"[A-Za-z0-9_+=-]{24,}")

@@ -25,6 +25,9 @@ from ibkr_bridge.config.sources import (
     systemd_env_copy,
 )
 from ibkr_bridge.config.value_types import Fingerprint, Problem, WeeklyWindow
+from ibkr_bridge.program_name import name_commands
+
+PUBLIC_KEY = "found the key of `bridge.py demo`, which everybody knows"
 
 
 class Mode(Enum):
@@ -306,9 +309,7 @@ def load_server_settings(env: Mapping[str, str], dotenv: Path | None) -> Setting
     settings = load_settings(env, dotenv)
     keys = zip(SECRET_NAMES, (settings.key, settings.key_previous, settings.readonly_key), strict=True)
     if public := [name for name, key in keys if key == DEMO_KEY]:
-        raise SettingsError(
-            [Problem(name, "found the key of `bridge.py demo`, which everybody knows", GENKEY_HINT) for name in public]
-        )
+        raise SettingsError([Problem(name, name_commands(PUBLIC_KEY), GENKEY_HINT) for name in public])
     return settings
 
 

@@ -318,7 +318,7 @@ def test_help_is_a_command_too(capsys: pytest.CaptureFixture[str], words: list[s
     assert main(words) == EXIT_OK
     shown = capsys.readouterr().out
     assert "usage: bridge.py" in shown
-    assert "78 the settings cannot be used" in shown
+    assert "  78  the settings cannot be used" in shown
 
 
 def test_help_explains_a_command(capsys: pytest.CaptureFixture[str]) -> None:
