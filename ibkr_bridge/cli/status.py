@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
-from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
+from ibkr_bridge.cli.bridge_access import open_client, settings_or_report, summarise
 from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.cli.terminal import COLOR_MODES, Screen, has_color, paint
 from ibkr_bridge.client import BridgeClient, ClientError
 from ibkr_bridge.redaction import escape_unprintable
 
@@ -21,7 +25,9 @@ EXAMPLES = {
     "status --watch": "again every two seconds",
     "status --json": "for a program",
 }
-MARKS = {"critical": "!!", "warning": "!", "notice": "-"}
+SEVERITY_STYLES = {"critical": "red", "warning": "yellow", "notice": "blue"}
+STATE_STYLES = {"ready": "green", "opening": "yellow", "starting": "yellow", "competing": "yellow"}
+"""The other states are red: calls fail, and they go on failing until somebody does something."""
 STATE_TEXT = {
     "starting": "STARTING: the session has not been checked yet",
     "unreachable": "UNREACHABLE: there is no connection to the Gateway",
@@ -40,43 +46,67 @@ def run(argv: Sequence[str]) -> int:
     settings = settings_or_report()
     if settings is None:
         return EXIT_MISCONFIGURED
+    in_color = not args.json and has_color(args.color, sys.stdout, os.environ)
     with open_client(settings) as client:
-        result = _print_once(client, as_json=args.json)
-        while args.watch:
-            time.sleep(WATCH_INTERVAL_S)
-            result = _print_once(client, as_json=args.json)
-    return result
+        if args.watch:
+            return _watch(lambda: _check(client, as_json=args.json, in_color=in_color), in_place=not args.json)
+        text, result = _check(client, as_json=args.json, in_color=in_color)
+        print(text, flush=True)
+        return result
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
-    parser = new_parser("status", "Print the state of the session.", EXAMPLES)
+    parser = new_parser("status", "Print the state of the session, and what a person may have to do.", EXAMPLES)
     parser.add_argument("--json", action="store_true", help="one JSON object for each check")
-    parser.add_argument("--watch", action="store_true", help="print it every two seconds, until Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="every two seconds, in place, until Ctrl-C")
+    parser.add_argument(
+        "--color", choices=COLOR_MODES, default="auto", help="colours: auto (on a terminal, without NO_COLOR), …"
+    )
     return parser
 
 
-def _print_once(client: BridgeClient, *, as_json: bool) -> int:
+def _watch(check: Callable[[], tuple[str, int]], *, in_place: bool) -> NoReturn:
+    """Show each check: in place on a terminal, else one after the other. Ends with a signal."""
+    screen = Screen(sys.stdout) if in_place and sys.stdout.isatty() else None
+    with screen.opened() if screen is not None else nullcontext():
+        while True:
+            text = check()[0]
+            if screen is not None:
+                screen.show(f"{text}\n\n{datetime.now(UTC):%H:%M:%S} UTC, Ctrl-C ends")
+                screen.wait(WATCH_INTERVAL_S)
+            else:
+                print(text, flush=True)
+                time.sleep(WATCH_INTERVAL_S)
+
+
+def _check(client: BridgeClient, *, as_json: bool, in_color: bool) -> tuple[str, int]:
+    """The text of one check, and the exit status."""
     try:
         status = client.status()
     except ClientError as exc:
-        return report_failure(exc, as_json=as_json, state=None)
-    print(json.dumps(status) if as_json else format_status(status, datetime.now(UTC)), flush=True)
-    return EXIT_OK if status["authenticated"] else EXIT_FAILURE
+        text = ": ".join(summarise(exc))
+        line = paint(escape_unprintable(text), "red", in_color=in_color)
+        return json.dumps({"state": None, "error": text}) if as_json else line, EXIT_FAILURE
+    text = json.dumps(status) if as_json else format_status(status, datetime.now(UTC), in_color=in_color)
+    return text, EXIT_OK if status["authenticated"] else EXIT_FAILURE
 
 
-def format_status(status: dict[str, Any], now: datetime) -> str:
+def format_status(status: dict[str, Any], now: datetime, *, in_color: bool = False) -> str:
     """The status as lines of text. A row without text is left out."""
     rows = ((name, escape_unprintable(format_row(status, now))) for name, format_row in ROWS)
-    lines = (f"  {name:<11} {text}" for name, text in rows if text)
-    return "\n".join((STATE_TEXT[status["state"]], *_condition_lines(status), *lines))
+    lines = (f"  {paint(f'{name:<11}', 'dim', in_color=in_color)} {text}" for name, text in rows if text)
+    style = STATE_STYLES.get(status["state"], "red")
+    title = paint(STATE_TEXT[status["state"]], style, in_color=in_color)
+    return "\n".join((title, *_condition_lines(status, in_color=in_color), *lines))
 
 
-def _condition_lines(status: dict[str, Any]) -> Iterator[str]:
-    """What a person may have to know, each with what to do."""
+def _condition_lines(status: dict[str, Any], *, in_color: bool) -> Iterator[str]:
+    """What a person may have to know, each with what to do. The severity is a word, as everywhere else."""
     for each in status["conditions"]:
-        mark = MARKS.get(each["severity"], "!")
-        yield escape_unprintable(f"{mark:<2} {each['id']}: {each['text']}")
+        severity = escape_unprintable(each["severity"])
+        word = paint(severity, SEVERITY_STYLES.get(severity, "yellow"), in_color=in_color)
+        yield f"{word} {escape_unprintable(each['id'] + ': ' + each['text'])}"
         yield escape_unprintable(f"   to do: {each['do']}" + (f" ({each['url']})" if each["url"] else ""))
 
 

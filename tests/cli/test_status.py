@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import http.server
 import json
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -125,9 +126,9 @@ def test_every_part_of_the_status_is_printed() -> None:
 
     assert lines == [
         "OPENING: signed in, the brokerage session is being opened",
-        "!  trading_paused: full key paused trading",
+        "warning trading_paused: full key paused trading",
         "   to do: resume it",
-        "!! signed_out: nobody is signed in",
+        "critical signed_out: nobody is signed in",
         "   to do: sign in (https://127.0.0.1:5000)",
         "  since       2026-06-17 16:00:00 UTC, 0 seconds",
         "  reason      lost",
@@ -174,6 +175,30 @@ def test_a_trading_pause_is_printed(place: Place, running: Demo) -> None:
 
     assert "paused by full key" in result.stdout
     assert result.returncode == EXIT_OK  # the exit status is about the session alone
+
+
+def test_colours_add_nothing_but_colours() -> None:
+    """The words say everything; red is what fails now."""
+    plain = format_status(STATUS_WITH_PROBLEMS.as_json(), AT)
+    coloured = format_status(STATUS_WITH_PROBLEMS.as_json(), AT, in_color=True)
+
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    assert "\x1b[1;31mcritical\x1b[0m signed_out" in coloured
+    assert "\x1b[33mwarning\x1b[0m trading_paused" in coloured
+    assert coloured.startswith("\x1b[33mOPENING")
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "has_colors"),
+    [((), {}, False), (("--color", "always"), {"NO_COLOR": "1"}, True), (("--color", "always", "--json"), {}, False)],
+)
+def test_a_file_gets_colours_only_if_asked_for(
+    place: Place, running: Demo, words: tuple[str, ...], env: dict[str, str], has_colors: bool
+) -> None:
+    """And JSON never does."""
+    result = place.run("status", *words, **running.env, **env)
+
+    assert ("\x1b[" in result.stdout) is has_colors
 
 
 def test_watching_ends_with_ctrl_c_and_without_a_traceback(place: Place, running: Demo) -> None:
