@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, given_path
-from ibkr_bridge.cli.backup_archive import COOKIES, JOURNAL, SETTINGS, STATE_FILES, write_archive
+from ibkr_bridge.cli.backup_archive import COOKIES, HISTORY, JOURNAL, SETTINGS, STATE_FILES, write_archive
 from ibkr_bridge.cli.bridge_access import settings_or_report
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.orders import verify_file
@@ -96,7 +96,10 @@ def _copy_state(state_dir: Path, work: Path, *, cookies: bool) -> dict[str, Path
     if (state_dir / JOURNAL).exists():
         copy_journal(state_dir / JOURNAL, work / JOURNAL)
         files |= {path.name: path for path in (work / JOURNAL, mark_path(work / JOURNAL))}
-    for name in STATE_FILES.keys() - files.keys() - {JOURNAL, f"{JOURNAL}-last"}:
+    if (state_dir / HISTORY).exists():
+        copy_database(state_dir / HISTORY, work / HISTORY)
+        files[HISTORY] = work / HISTORY
+    for name in STATE_FILES.keys() - {JOURNAL, f"{JOURNAL}-last", HISTORY}:
         if name == COOKIES and not cookies:
             continue
         if (state_dir / name).exists():
@@ -112,16 +115,28 @@ def copy_journal(source: Path, target: Path) -> None:
         OSError, sqlite3.Error: it cannot be read or written.
         ValueError: the copy is not in order, since the journal is not.
     """
-    if source.is_symlink():  # root may run this, and the directory belongs to the bridge's user
-        raise ValueError("the journal is a link")
-    _write_private(target, "")
-    with closing(open_read_only(source)) as journal, closing(sqlite3.connect(target)) as copy:
-        journal.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without companions
+    copy_database(source, target)
+    with closing(open_read_only(target)) as copy:
         number, seal = last_entry(copy)
     _write_private(mark_path(target), f"{number:020d} {seal}\n")
     if flaws := verify_file(target)[1]:
         raise ValueError(f"the journal is not in order ({flaws[0]}); see {PROGRAM} orders verify")
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database as it is at one moment, while another process may be writing.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be read or written.
+        ValueError: the source is a link.
+    """
+    if source.is_symlink():  # root may run this, and the directory belongs to the bridge's user
+        raise ValueError(f"{source.name} is a link")
+    _write_private(target, "")
+    address = f"{source.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True)) as database, closing(sqlite3.connect(target)) as copy:
+        database.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # one file, without companions
 
 
 def settings_text(*, secrets: bool) -> str:

@@ -19,11 +19,13 @@ from typing import IO
 from ibkr_bridge import VERSION
 
 MANIFEST, FORMAT = "manifest.json", 1
-JOURNAL, COOKIES, SETTINGS, NAMED_KEYS = "main.orders.db", "main.cookies.json", "settings.env", "keys.json"
+JOURNAL, HISTORY = "main.orders.db", "bridge.history.db"
+COOKIES, SETTINGS, NAMED_KEYS = "main.cookies.json", "settings.env", "keys.json"
 MIB = 1024 * 1024
 STATE_FILES: Mapping[str, int] = {
     JOURNAL: 4096 * MIB,  # a year of a busy account has some hundred MiB
     f"{JOURNAL}-last": 1024,
+    HISTORY: 256 * MIB,  # 90 days, some ten MiB
     "main.penalty.json": MIB,
     "main.paces.json": MIB,
     "main.suppressed.json": MIB,

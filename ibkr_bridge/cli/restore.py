@@ -10,19 +10,31 @@ import argparse
 import json
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, given_path, settings_message
-from ibkr_bridge.cli.backup_archive import JOURNAL, NAMED_KEYS, SETTINGS, ArchiveError, Manifest, read_manifest, unpack
+from ibkr_bridge.cli.backup_archive import (
+    HISTORY,
+    JOURNAL,
+    NAMED_KEYS,
+    SETTINGS,
+    ArchiveError,
+    Manifest,
+    read_manifest,
+    unpack,
+)
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.confirmation import confirm
 from ibkr_bridge.cli.orders import verify_file
 from ibkr_bridge.config.settings import SettingsError, load_settings
 from ibkr_bridge.config.sources import dotenv_path
+from ibkr_bridge.history.store import APPLICATION_ID
 from ibkr_bridge.orders.journal.store import acquire_lock
 from ibkr_bridge.program_name import is_installed
 from ibkr_bridge.redaction import escape_unprintable
@@ -123,12 +135,23 @@ def check_state(directory: Path) -> None:
     if (directory / JOURNAL).exists() and (flaws := verify_file(directory / JOURNAL)[1]):
         raise ArchiveError(f"the journal of the backup is not in order: {flaws[0]}")
     try:
+        if (directory / HISTORY).exists():
+            _check_history(directory / HISTORY)
         for path in directory.glob("*.json"):
             json.loads(load_text(path))
         if (directory / NAMED_KEYS).exists():
             parse_named_keys(load_text(directory / NAMED_KEYS))
-    except (ValueError, RecursionError, NamedKeysError) as exc:
+    except (ValueError, RecursionError, NamedKeysError, sqlite3.Error) as exc:
         raise ArchiveError("a file of the backup cannot be read") from exc
+
+
+def _check_history(path: Path) -> None:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+        whole = file.execute("PRAGMA quick_check(1)").fetchone()[0]
+        code = file.execute("SELECT count(*) FROM sqlite_master WHERE type IN ('trigger', 'view')").fetchone()[0]
+        owner = file.execute("PRAGMA application_id").fetchone()[0]
+    if whole != "ok" or code or owner != APPLICATION_ID:  # a trigger would run when the bridge writes
+        raise ValueError("no history")
 
 
 def _take_settings(work: Path, target: Path | None) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ibkr_bridge.cli import restore as module
 from ibkr_bridge.cli.orders import verify_file
+from ibkr_bridge.history.store import APPLICATION_ID
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, KEY, Demo, Place, free_port
 from tests.cli.state_maker import ORDERS, make_state, new_journal
 from tests.cli.test_backup_archive import archive_with
@@ -97,6 +100,7 @@ def with_journal(place: Place, change: str) -> bytes:
     [
         ({"main.orders.db": b"no database"}, "cannot be read as a journal"),
         ({"main.paused.json": b"{"}, "a file of the backup cannot be read"),
+        ({"bridge.history.db": b"no database"}, "a file of the backup cannot be read"),
         ({"keys.json": b"{}"}, "a file of the backup cannot be read"),
         ({"../x": b""}, "files that no backup has"),
     ],
@@ -110,6 +114,23 @@ def test_a_bad_archive_changes_nothing(lonely: Place, files: dict[str, bytes], t
     assert result.returncode == EXIT_FAILURE
     assert text in result.stderr
     assert sorted(path.name for path in lonely.home.iterdir()) == [".env", "b.zip", "bad.zip", "run", "state"]
+
+
+def test_a_history_with_a_trigger_is_refused(lonely: Place) -> None:
+    """It would run whenever the bridge writes."""
+    path = lonely.home / "planted.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        file.executescript(
+            "CREATE TABLE counter (revision INTEGER);"
+            "CREATE TRIGGER planted AFTER UPDATE ON counter BEGIN DELETE FROM counter; END;"
+        )
+    archive_with(lonely.home / "bad.zip", {"bridge.history.db": path.read_bytes()})
+
+    result = lonely.run("restore", "bad.zip", "--yes")
+
+    assert result.returncode == EXIT_FAILURE
+    assert "a file of the backup cannot be read" in result.stderr
 
 
 def test_a_journal_that_was_changed_is_refused(lonely: Place) -> None:
