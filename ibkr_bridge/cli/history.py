@@ -7,22 +7,27 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from ibkr_bridge.cli.one_call import run_call
+from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.cli.one_call import add_json_option, run_call
 from ibkr_bridge.client import BridgeClient
 
 PERIODS = {1: "the last day", 7: "the last week"}
+EXAMPLES = {"history": "the last week", "history --days 30": "a longer time"}
 NOTHING = "No condition has been recorded."
 
 
 def run(argv: Sequence[str]) -> int:
     """Print the conditions of the last days and the availability. Returns 0, or 1 if the bridge does not answer."""
-    parser = argparse.ArgumentParser(
-        prog="bridge.py history",
-        description="Print what has happened, and how much of the trading hours the session was ready.",
-        epilog="example: bridge.py history --days 30",
+    return run_call(build_parser(), argv, _fetch, format_history)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser(
+        "history", "Print what has happened, and how much of the trading hours the session was ready.", EXAMPLES
     )
     parser.add_argument("--days", type=int, default=7, help="how many days, 1 to 90 (default: 7)")
-    return run_call(parser, argv, _fetch, format_history)
+    return add_json_option(parser)
 
 
 def _fetch(client: BridgeClient, args: argparse.Namespace) -> Any:

@@ -22,14 +22,14 @@ def run_call(
     """Send a request and print its answer as text, or as JSON with `--json`.
 
     Args:
-        parser: has the arguments of the command, `--json` among them.
+        parser: has the arguments of the command; `--json` is added if it is missing.
         send: sends the request and returns the parsed answer.
         describe: returns the answer as text for a person.
 
     Returns:
         0 if the bridge did it, 1 if not, 78 if the settings cannot be used.
     """
-    args = parser.parse_args(argv)
+    args = add_json_option(parser).parse_args(argv)
     settings = settings_or_report()
     if settings is None:
         return EXIT_MISCONFIGURED
@@ -43,8 +43,9 @@ def run_call(
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add `--json` to a parser, and return it."""
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    """Add `--json` to a parser that does not have it, and return the parser."""
+    if "--json" not in parser.format_usage():
+        parser.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 

@@ -13,7 +13,7 @@ from ibkr_bridge.cli import COMMANDS, main
 from ibkr_bridge.cli.command_parser import module_of, new_parser, parser_of
 
 WITHOUT_EXAMPLES = {"doctor"}
-"""Commands whose help is rewritten elsewhere at this moment."""
+"""Commands whose one option needs none."""
 
 
 def parsers(command: str) -> Iterator[argparse.ArgumentParser]:
