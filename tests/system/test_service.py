@@ -172,6 +172,43 @@ def test_a_reload_gives_a_caller_a_key_of_its_own(machine: Machine) -> None:
     assert machine.curl_with_key("/portfolio/accounts", key).endswith("\n401")
 
 
+def test_one_command_replaces_the_key(machine: Machine) -> None:
+    """Root types one command. The process stays the same, and no key is printed."""
+    before, old = machine.unit_property("MainPID"), machine.key
+
+    result = machine.run("ibkr-bridge", "rotate-key", "--wait", "0")
+    new = machine.key
+    answers = [machine.curl_with_key("/portfolio/accounts", key).rpartition("\n")[2] for key in (old, new)]
+
+    assert (answers, machine.unit_property("MainPID")) == (["401", "200"], before)
+    assert new not in result.stdout + result.stderr
+    assert "IBKR_BRIDGE_KEY_PREVIOUS=" not in machine.read("/opt/ibkr-bridge/.env").replace("# IBKR", "")
+
+
+def test_root_restores_a_backup(machine: Machine) -> None:
+    """A relative path is where the person is. The bridge's own user can use what root has restored."""
+    listing = machine.sh("cd /root && ibkr-bridge backup b.zip && ibkr-bridge diag d.tar.gz --yes && ls -l *.zip *.gz")
+    refused = machine.run("ibkr-bridge", "restore", "/root/b.zip", "--yes", check=False)
+    machine.sh("systemctl stop ibkr-bridge.socket ibkr-bridge.service")
+    restored = machine.run("ibkr-bridge", "restore", "/root/b.zip", "--yes")
+    machine.run("systemctl", "start", "ibkr-bridge")
+    machine.wait_until_ready()
+
+    assert "b.zip" in listing
+    assert "systemctl stop ibkr-bridge.socket" in refused.stderr
+    assert "/var/lib/ibkr-bridge.before-" in restored.stdout
+    assert machine.curl_with_key("/gateway/status", machine.key).endswith("\n200")
+    assert '"problem": null' in machine.curl_with_key("/gateway/status", machine.key)
+
+
+def test_bash_completes_the_installed_command(machine: Machine) -> None:
+    """The installer puts the script where bash looks for it."""
+    script = machine.read("/usr/local/share/bash-completion/completions/ibkr-bridge")
+
+    assert "rotate-key" in script
+    assert machine.run("ibkr-bridge", "status", "--help").stdout.startswith("usage: ibkr-bridge status")
+
+
 def test_the_pauses_between_failed_restarts_grow(machine: Machine) -> None:
     """A bridge that ends at once must not use all the time of the machine. A start by hand has no pause."""
     machine.write(f"{UNITS}/ibkr-bridge.service.d/bad.conf", "[Service]\nExecStart=\nExecStart=/bin/false\n")
