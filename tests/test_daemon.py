@@ -16,8 +16,10 @@ from ibkr_bridge.config.settings import Settings, SettingsError
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.server.named_keys import KeyScope, add_key, save_named_keys
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
+from tests.clocks import NOON
 from tests.harness import KEY, PREVIOUS_KEY, Harness, Placement, settings_for, with_timeout
 
 OTHER = "another-key-for-tests-0123456789-abcd"
@@ -92,6 +94,41 @@ async def test_a_reload_applies_only_the_keys(harness: Harness, tmp_path: Path) 
     assert await harness.wait_for_events(events.BridgeReloaded)
     (needed,) = await harness.wait_for_events(events.RestartNeeded)
     assert "IBKR_READ_ONLY" in str(needed)
+
+
+async def test_the_log_has_the_name_of_a_named_key(sim: Simulator, tmp_path: Path) -> None:
+    """It is read at the start. Nothing that was sent as a key is in the log."""
+    keys, key = add_key((), "dashboard", KeyScope.READ, NOON)
+    save_named_keys(tmp_path, keys)
+    async with Harness(settings_for(sim.url, tmp_path)) as harness:
+        answer = await harness.get("/gateway/status", key=key)
+        served = await harness.wait_for_events(events.RequestServed)
+
+        assert answer.status == 200
+        assert [each.key for each in served if isinstance(each, events.RequestServed)] == ["dashboard"]
+        assert key not in harness.written.getvalue()
+
+
+async def test_damaged_named_keys_stop_no_start(sim: Simulator, tmp_path: Path) -> None:
+    """The keys of the settings are good, and the log says what is wrong."""
+    (tmp_path / "keys.json").write_text("{")
+    async with Harness(settings_for(sim.url, tmp_path)) as harness:
+        (problem,) = await harness.wait_for_events(events.StateUnavailable)
+
+        assert "the named keys" in str(problem)
+        assert (await harness.get("/gateway/status")).status == 200
+
+
+async def test_a_directory_that_others_can_write_gives_no_keys(sim: Simulator, tmp_path: Path) -> None:
+    """Else each user of the machine could add a key, at a start or at a reload."""
+    keys, key = add_key((), "planted", KeyScope.TRADE, NOON)
+    save_named_keys(tmp_path, keys)
+    tmp_path.chmod(0o777)
+    async with Harness(settings_for(sim.url, tmp_path)) as harness:
+        at_start = (await harness.get("/gateway/status", key=key)).status
+        harness.bridge.reload(lambda: harness.bridge.settings)
+
+        assert (at_start, (await harness.get("/gateway/status", key=key)).status) == (401, 401)
 
 
 async def test_a_reload_names_the_settings_that_it_does_not_apply(harness: Harness) -> None:

@@ -52,3 +52,14 @@ def test_the_key_of_the_demo_is_refused(place: Place) -> None:
     place.write_dotenv("IBKR_BRIDGE_KEY=demo-key-not-secret-0123456789abcdef\n")
 
     assert place.run("check").returncode == EXIT_MISCONFIGURED
+
+
+def test_a_relative_path_is_where_the_person_is(place: Place) -> None:
+    """The installed command runs in another directory, and passes that of the person."""
+    elsewhere = place.home / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.env").write_text(f"IBKR_BRIDGE_KEY={KEY}\n")
+    (elsewhere / "mine.env").chmod(0o600)
+
+    assert place.run("check", "mine.env", CALLED_FROM=str(elsewhere)).returncode == EXIT_OK
+    assert place.run("check", str(elsewhere / "mine.env"), CALLED_FROM="/nowhere").returncode == EXIT_OK
