@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import requests
 
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Place, free_port
+from tests.cli.test_terminal import Pty
 
 
 @pytest.fixture
@@ -114,3 +116,26 @@ def test_a_wait_that_makes_no_sense_is_refused(place: Place, words: tuple[str, .
     """Before anything is written."""
     assert place.run("rotate-key", *words).returncode == EXIT_FAILURE
     assert key_in(place) == KEY
+
+
+def test_enter_ends_the_wait(serving: Place, url: str) -> None:
+    """On a terminal, when the person has changed the callers."""
+    terminal = Pty(serving, ("rotate-key",), {})
+    terminal.wait_for("press Enter")
+    os.write(terminal.descriptor, b"\n")
+
+    assert terminal.end() == EXIT_OK
+    assert (status_of(url, KEY), status_of(url, key_in(serving))) == (401, 200)
+    os.close(terminal.descriptor)
+
+
+def test_ctrl_c_leaves_both_keys(serving: Place, url: str) -> None:
+    """And says how to go on."""
+    terminal = Pty(serving, ("rotate-key",), {})
+    terminal.wait_for("press Enter")
+    os.write(terminal.descriptor, b"\x03")
+
+    assert terminal.end() == EXIT_FAILURE
+    assert "To go on: bridge.py rotate-key" in terminal.output
+    assert (status_of(url, KEY), status_of(url, key_in(serving))) == (200, 200)
+    os.close(terminal.descriptor)
