@@ -12,9 +12,15 @@ from urllib.parse import urlsplit
 
 from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.client import ClientError
 
 DEFAULT_MINUTES, MAX_MINUTES = 60, 24 * 60
+EXAMPLES = {
+    "open": "for an hour",
+    "open --minutes 480": "for a day at work",
+    "open --print": "the address, for another computer",
+}
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 HEADLESS = """\
 Open this address in a browser. It works until {expires}, and only for the page:
@@ -27,7 +33,7 @@ From another computer, first make a tunnel: ssh -L {port}:127.0.0.1:{port} {user
 
 def run(argv: Sequence[str]) -> int:
     """Open the page. Returns 0, 1 if the bridge issues no token, 78 if the settings cannot be used."""
-    args = _parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     settings = settings_or_report()
     if settings is None:
         return EXIT_MISCONFIGURED
@@ -45,12 +51,9 @@ def run(argv: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bridge.py open",
-        description="Open the page that shows what the bridge does.",
-        epilog="example: bridge.py open --minutes 480   (for a day at work)",
-    )
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("open", "Open the page that shows what the bridge does.", EXAMPLES)
     parser.add_argument("--trade", action="store_true", help="let the page answer IBKR's questions about orders")
     parser.add_argument(
         "--minutes",
