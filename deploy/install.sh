@@ -421,7 +421,9 @@ uninstall() {
     run systemctl daemon-reload
     run rm -rf "$home" $command $completion /etc/ibkr-bridge /run/ibkr-gateway.sock /run/ibkr-bridge-reload \
         /run/ibkr-bridge-reload.new /run/ibkr-bridge-install.lock
-    if [ -d $state ]; then run chown -R root:root $state; fi # the number of its user may be given to another user
+    for each in "$state" "$state".before-*; do # the second are left by: ibkr-bridge restore
+        if [ -d "$each" ]; then run chown -R root:root "$each"; fi # the number of its user may be given to another user
+    done
     if getent passwd $user >/dev/null; then run userdel $user; fi
     [ $dry = yes ] || say "IBKR Bridge is removed. Its state stays in $state."
 }

@@ -348,7 +348,7 @@ def test_the_bridge_can_be_sealed(machine: Machine) -> None:
 
 
 def test_uninstalling_leaves_only_the_state_directory(machine: Machine) -> None:
-    """The journal of orders is in it. A second `--uninstall` does no harm."""
+    """The journal of orders is in it, and in the one that a restore has kept. A second `--uninstall` does no harm."""
     machine.install("--uninstall")
     machine.install("--uninstall")
 
@@ -356,5 +356,6 @@ def test_uninstalling_leaves_only_the_state_directory(machine: Machine) -> None:
         "find / -xdev \\( -path /proc -o -path /sys -o -path /src -o -path /var/log -o -path /tmp \\) -prune -o"
         " -iname '*ibkr*bridge*' -print"
     ).split()
-    assert paths_left == ["/var/lib/ibkr-bridge"]
+    assert [path.partition(".before-")[0] for path in paths_left] == ["/var/lib/ibkr-bridge"] * 2
+    assert machine.sh("stat -c %U /var/lib/ibkr-bridge*").split() == ["root", "root"]
     assert machine.run("getent", "passwd", "ibkr-bridge", check=False).stdout == ""
