@@ -385,7 +385,7 @@ class GatewayTimeout(GatewayError):
     """
 
     status, code = 504, "gateway_timeout"
-    hint = "the Gateway does not answer while IBKR is down or its five slots are stuck; restart it if this continues"
+    hint = "IBKR does not answer: wait; restart the Gateway only if /readyz says `gateway_stuck`, as it costs the login"
 
 
 class GatewayProtocolError(GatewayError):

@@ -59,7 +59,8 @@ GATEWAY_HINTS = SessionHints(
         Observation.NO_LOGIN: "sign in at the Gateway: open its address in a browser, or start IBeam",
         Observation.NO_CONNECTION: "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL",
         Observation.FORBIDDEN: "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it",
-        Observation.TIMEOUT: "IBKR is down or the Gateway is stuck; if it lasts, restart the Gateway and sign in",
+        Observation.TIMEOUT: "wait; the Gateway accepts calls and IBKR does not answer them: look at IBKR's system "
+        "status page; a restart of the Gateway costs the login and helps only in the condition `gateway_stuck`",
         Observation.UNUSABLE_RESPONSE: "IBKR answers with errors; wait, and if it lasts, see its system status page",
         Observation.RATE_LIMITED: "IBKR limits this user's calls; wait",
     },

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibkr_bridge.conditions.condition import KINDS
+from ibkr_bridge.errors import GatewayTimeout
 from ibkr_bridge.session.session_api import GATEWAY_HINTS
 from ibkr_bridge.session.state_machine import (
     REASONS,
@@ -59,6 +61,18 @@ def test_every_observation_has_a_reason_and_a_hint_of_its_own() -> None:
     hints = GATEWAY_HINTS.by_observation
     assert set(REASONS) == set(hints) == set(Observation)
     assert len(set(REASONS.values())) == len(set(hints.values())) == len(Observation)
+
+
+def test_a_silent_ibkr_is_no_reason_to_restart_the_gateway() -> None:
+    """A restart costs the login. Every surface advises it only if the slots of the Gateway are known to be stuck."""
+    advice = (
+        GATEWAY_HINTS.by_observation[Observation.TIMEOUT],
+        GatewayTimeout.hint,
+        KINDS["gateway_timeout"].do,
+    )
+    for text in advice:
+        assert text.startswith(("wait", "IBKR does not answer: wait")), text
+        assert "costs the login" in text, text
 
 
 def test_before_the_first_check_the_state_is_starting() -> None:
