@@ -30,6 +30,7 @@ from ibkr_bridge.program_name import name_commands
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import DemoControl
 from ibkr_bridge.sim.control import Control, ControlError, send
+from ibkr_bridge.sim.gateway.rules import OWN_PAGES_ONLY
 from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS
 from ibkr_bridge.sim.simulator import Simulator
 
@@ -131,7 +132,7 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
         _report("1/3 starting the simulated Gateway")
         try:
             simulator = await resources.enter_async_context(
-                Simulator(gateway_port=args.gateway_port, positions=args.positions)
+                Simulator(gateway_port=args.gateway_port, positions=args.positions, settings=OWN_PAGES_ONLY)
             )
         except OSError as exc:
             print(f"The simulated Gateway cannot use port {args.gateway_port}: {exc.strerror}", file=sys.stderr)

@@ -12,6 +12,7 @@ from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path, port
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.control import Control
+from ibkr_bridge.sim.gateway.rules import OWN_PAGES_ONLY
 from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS, MAX_POSITIONS
 from ibkr_bridge.sim.simulator import Simulator
 
@@ -66,6 +67,7 @@ async def _run_until_stopped(args: argparse.Namespace) -> int:
     simulator = Simulator(
         clock=FastClock(args.rate),
         gateway_port=args.gateway_port,
+        settings=OWN_PAGES_ONLY,
         pacing=args.pacing,
         live=args.live,
         positions=args.positions,

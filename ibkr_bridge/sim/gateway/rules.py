@@ -24,6 +24,10 @@ class Settings:
     cors: str = "*"
 
 
+OWN_PAGES_ONLY = Settings(cors=r"https://(localhost|127\.0\.0\.1):\d+")
+"""The rule for pages that deploy/inputs/conf.yaml has, for a Gateway on any port."""
+
+
 @dataclass(frozen=True)
 class OwnResponse:
     """A response of the Gateway's own. It has a length, or it comes in chunks, one for each piece."""

@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.cli import doctor
-from ibkr_bridge.conditions.state_directory import DirectoryState
-from ibkr_bridge.config.settings import Settings
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, demo, free_port
 
 
@@ -31,7 +28,8 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr, data.returncode) == (EXIT_OK, "", EXIT_OK)
     assert {each["fix"] for each in rows} == {""}
     assert [each["check"] for each in rows] == [
-        *("python", "settings", "guards", "state", "orders", "gateway", "bridge", "session"),
+        *("settings", "key", "guards", "python", "parser", "state", "orders", "gateway", "certificate", "bridge"),
+        *("session", "accounts", "quotes", "stream", "addresses", "cors"),
     ]
     assert all(line.startswith("ok ") for line in result.stdout.splitlines())
     assert "TLSv1.2" in result.stdout
@@ -65,30 +63,6 @@ def test_a_missing_gateway_and_a_missing_bridge_are_both_reported(place: Place) 
     assert words.stdout.count("!!") == words.stdout.count("fix:") == 2
 
 
-def test_a_disk_without_space_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the bridge runs or not: it refuses every order then."""
-    monkeypatch.setattr(doctor, "look_at", lambda path: DirectoryState(None, 1024))
-    tmp_path.chmod(0o700)
-    env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_STATE_DIR": str(tmp_path)}
-
-    (finding,) = doctor._disk(Settings.from_env(env))
-
-    assert (finding.check, finding.found) == ("disk", "0 MiB free on the disk of the state directory")
-    assert "make space" in finding.fix
-
-
-def test_a_file_of_another_user_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after a backup that root restored."""
-    words = "main.orders.db belongs to another user"
-    monkeypatch.setattr(doctor, "look_at", lambda path: DirectoryState(words, 10**12))
-    env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_STATE_DIR": str(tmp_path)}
-
-    (finding,) = doctor._disk(Settings.from_env(env))
-
-    assert finding.found == words
-    assert "chown" in finding.fix
-
-
 def test_the_first_broken_layer_is_named(place: Place) -> None:
     """What stands below it may be its consequence."""
     env = {
@@ -99,7 +73,7 @@ def test_the_first_broken_layer_is_named(place: Place) -> None:
 
     result = place.run("doctor", **env)
 
-    assert result.stdout.splitlines()[-1].startswith("Begin with `gateway`")
+    assert result.stdout.splitlines()[-1].startswith("The first broken layer is `gateway`. Begin with `gateway`:")
 
 
 def test_a_lost_session_is_reported(place: Place, running: Demo) -> None:
