@@ -90,7 +90,8 @@ PURE_MODULES = """
     translation/order_answers.py translation/orders.py translation/quotes.py
     translation/ticket_changes.py translation/refusals.py translation/tickets.py
     session/backoff.py session/maintenance.py session/preflight.py session/state_machine.py session/unavailable.py
-    streaming/deduplication.py streaming/market_data_lines.py streaming/protocol.py streaming/replay_buffer.py
+    streaming/clock_skew.py streaming/deduplication.py streaming/market_data_lines.py streaming/protocol.py
+    streaming/replay_buffer.py
     streaming/snapshot.py streaming/stale_reasons.py streaming/topic_silence.py streaming/views.py
 """
 PURE = sorted(PURE_MODULES.split())

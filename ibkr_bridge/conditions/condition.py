@@ -213,6 +213,12 @@ KINDS: Mapping[str, Kind] = {
             "IBKR does not answer {count} of the requested stream topics",
             "check the market data subscriptions of the user",
         ),
+        Kind(
+            "clock_skewed",
+            W,
+            "the clock of this machine is {seconds} s {side} IBKR's",
+            "set the clock: timedatectl set-ntp true; tokens, times in the log and the hour of the reset depend on it",
+        ),
     )
 }
 

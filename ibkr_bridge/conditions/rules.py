@@ -11,6 +11,7 @@ from ibkr_bridge.conditions.condition import Found
 FLAPPING_LOSSES = 3  # in an hour; one loss a day is usual at IBKR
 LOGIN_ENDS_SOON = timedelta(minutes=30)
 STREAM_DOWN_AFTER = timedelta(seconds=60)  # it reconnects within seconds as a rule
+MAX_SKEW_S = 10.0  # heartbeats come late by a second or two; a token lives for minutes, an order for seconds
 MIN_FREE_BYTES = 200 * 1024 * 1024  # of the disk; the journal of a year has some ten MiB
 READY, TIMEOUT = "ready", "gateway_timeout"
 
@@ -58,6 +59,8 @@ class ProfileFacts:
     stream_reason: str = ""
     stream_since: datetime | None = None
     silent_topics: int = 0
+    clock_skew_s: float = 0.0
+    """By how much this machine's clock is ahead of IBKR's; 0 if it is not known."""
 
 
 def bridge_conditions(facts: BridgeFacts) -> list[Found]:
@@ -172,8 +175,15 @@ def _topics(facts: ProfileFacts) -> Found | None:
     return Found("topics_silent", values={"count": facts.silent_topics}) if facts.silent_topics else None
 
 
+def _clock(facts: ProfileFacts) -> Found | None:
+    skew_s = facts.clock_skew_s
+    if abs(skew_s) <= MAX_SKEW_S:
+        return None
+    return Found("clock_skewed", values={"seconds": round(abs(skew_s)), "side": "ahead of" if skew_s > 0 else "behind"})
+
+
 BRIDGE_RULES: tuple[Callable[[BridgeFacts], Found | None], ...] = (_draining, _state, _disk, _reload, _restart, _mode)
 PROFILE_RULES: tuple[Callable[[ProfileFacts], Found | None], ...] = (
     *(_session, _flapping, _maintenance, _login_ends, _penalty, _endpoints, _pause, _journal, _unknown, _question),
-    *(_stream, _topics),
+    *(_stream, _topics, _clock),
 )

@@ -41,6 +41,7 @@ def facts_of(profile: Profile) -> ProfileFacts:
         stream_reason=stream.reason,
         stream_since=datetime.fromisoformat(stream.since),
         silent_topics=stream.silent_topics,
+        clock_skew_s=stream.clock_skew_s or 0.0,
     )
 
 

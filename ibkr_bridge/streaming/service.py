@@ -54,6 +54,12 @@ class StreamStatus:
         metadata={"doc": "Of these, topics that IBKR has not answered in time.", "unit": "topics"}
     )
     quotes: int = field(metadata={"doc": "Of these, contracts whose quotes are streamed.", "unit": "contracts"})
+    clock_skew_s: float | None = field(
+        metadata={
+            "doc": "By how much this machine's clock is ahead of IBKR's; null if it is not known.",
+            "unit": "seconds",
+        }
+    )
 
 
 class StreamService:
@@ -111,5 +117,6 @@ class StreamService:
             reason=source.reason,
             since=str(source.as_row["since"]),
             market_data_lines_of_calls=len(self.hub.upstream_subscriptions.line_usage),
+            clock_skew_s=self.feed.clock_skew.seconds,
             **self.hub.counts,
         )

@@ -20,6 +20,7 @@ from ibkr_bridge import events
 from ibkr_bridge.calls.upstream_port import StreamSocket
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayError
+from ibkr_bridge.streaming.clock_skew import ClockSkew
 from ibkr_bridge.streaming.hub import Hub
 from ibkr_bridge.streaming.stale_reasons import SESSION_LOST, STREAM_DISCONNECTED, STREAM_TIMEOUT
 
@@ -92,6 +93,7 @@ class UpstreamFeed:
         self._opened_at = self._received_at = 0.0
         self._failures = 0
         self._is_cut_by_request = False
+        self.clock_skew = ClockSkew()
         self.opened_count = 0
         """How many websockets were connected to IBKR so far."""
 
@@ -117,6 +119,7 @@ class UpstreamFeed:
             self._changed.clear()
             reason = await self._run_socket()
             self._is_up = False
+            self.clock_skew.reset()
             self._hub.mark_stale(reason if self._is_ready else self._reason)
             if self._is_ready:
                 await self._on_closed(reason)
@@ -226,6 +229,8 @@ class UpstreamFeed:
                 self._on_status(message.get("args"))
 
     def _on_system(self, message: dict[str, Any]) -> None:
+        if "hb" in message:
+            self.clock_skew.observe(message["hb"], self._clock.utc())
         if "success" in message and not self._is_up:
             self._check_session()
             self._is_up = True

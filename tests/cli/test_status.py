@@ -45,7 +45,7 @@ STATUS_WITH_PROBLEMS = ProfileStatus(
     PenaltyStatus(0, {"/iserver/account/trades": 8}),
     CacheStatus(10, 4, 1, 0.5, 3, 4096),
     JournalStatus("the disk is full", {"placed": 2, "not_placed": 1}, None),
-    StreamStatus(False, "lost", "2026-06-17T15:59:00.000Z", 1, 5, 1, 4, 0, 3),
+    StreamStatus(False, "lost", "2026-06-17T15:59:00.000Z", 1, 5, 1, 4, 0, 3, None),
 )
 
 

@@ -45,7 +45,7 @@ def test_a_text_is_a_short_sentence_without_an_end(name: str) -> None:
 
 PLACES = {
     *("reason", "free_mib", "problems", "names", "wanted", "mode", "ghost_calls", "hint", "losses", "until", "at"),
-    *("seconds", "paths", "by", "since", "problem", "count", "them"),
+    *("seconds", "paths", "by", "since", "problem", "count", "them", "side"),
 }
 
 

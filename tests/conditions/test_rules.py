@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.conditions.condition import KINDS
+from ibkr_bridge.conditions.condition import KINDS, write_condition
 from ibkr_bridge.conditions.rules import (
     BridgeFacts,
     ProfileFacts,
@@ -43,6 +43,8 @@ PROFILE_CASES: list[tuple[dict[str, Any], str]] = [
     ({"has_question": True}, "order_question"),
     ({"is_stream_up": False, "stream_since": NOW - timedelta(minutes=2)}, "stream_down"),
     ({"silent_topics": 1}, "topics_silent"),
+    ({"clock_skew_s": 10.1}, "clock_skewed"),
+    ({"clock_skew_s": -3600.0}, "clock_skewed"),
 ]
 
 
@@ -115,3 +117,11 @@ def test_a_full_gateway_is_told_apart_from_a_silent_ibkr() -> None:
 
     assert "does not help" in silent
     assert "restart the Gateway" in stuck
+
+
+@pytest.mark.parametrize(("skew_s", "words"), [(90.0, "90 s ahead of IBKR's"), (-90.0, "90 s behind IBKR's")])
+def test_the_side_of_a_wrong_clock_is_said(skew_s: float, words: str) -> None:
+    """A clock that is behind and one that is ahead have different consequences."""
+    (found,) = profile_conditions(replace(GOOD, clock_skew_s=skew_s))
+
+    assert write_condition(found, "main", NOW, None).text.endswith(words)

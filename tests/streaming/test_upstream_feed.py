@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from ibkr_bridge import events
 from ibkr_bridge.errors import GatewayUnreachable
+from ibkr_bridge.streaming.clock_skew import MIN_HEARTBEATS
 from ibkr_bridge.streaming.hub import Hub
 from ibkr_bridge.streaming.protocol import Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Subscriber
@@ -168,6 +170,21 @@ async def test_a_tic_is_sent_at_least_twice_a_minute(harness: FeedHarness) -> No
 
     assert 4 <= socket.commands.count("tic") <= 120 / TIC_INTERVAL_S
     assert harness.lost == []
+
+
+async def test_heartbeats_show_the_difference_of_the_clocks(harness: FeedHarness) -> None:
+    """Only while the websocket is open: afterwards nothing is known."""
+    socket = await connect(harness)
+    for _ in range(MIN_HEARTBEATS):
+        behind = harness.clock.utc() - timedelta(minutes=5)
+        socket.send_from_ibkr({"topic": "system", "hb": int(behind.timestamp() * 1000)})
+        await harness.advance(10)
+    while_open = harness.feed.clock_skew.seconds
+    socket.send_from_ibkr(None)
+    await harness.run_until(lambda: len(harness.lost) == 1)
+
+    assert while_open == 300.0
+    assert harness.feed.clock_skew.seconds is None
 
 
 async def test_a_silent_websocket_is_closed(harness: FeedHarness) -> None:

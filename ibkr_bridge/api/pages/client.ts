@@ -1194,6 +1194,8 @@ export interface components {
             silent_topics: number;
             /** @description Of these, contracts whose quotes are streamed. Unit: contracts. */
             quotes: number;
+            /** @description By how much this machine's clock is ahead of IBKR's; null if it is not known. Unit: seconds. */
+            clock_skew_s: number | null;
         };
         /**
          * TimeInForce

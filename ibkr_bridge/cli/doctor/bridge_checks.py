@@ -9,6 +9,7 @@ from ibkr_bridge.cli.doctor.collect import Facts
 from ibkr_bridge.cli.doctor.finding import Finding, Layer
 from ibkr_bridge.cli.status import STATE_TEXT
 from ibkr_bridge.conditions.condition import Severity
+from ibkr_bridge.conditions.rules import MAX_SKEW_S
 from ibkr_bridge.config.settings import Mode
 from ibkr_bridge.redaction import mask_account
 
@@ -19,6 +20,7 @@ LAYER_OF_CONDITION: Mapping[str, Layer] = {
     **dict.fromkeys(("gateway_unreachable", "gateway_forbidden", "gateway_stuck"), Layer.GATEWAY),
     **dict.fromkeys(("gateway_timeout", "ibkr_unavailable", "maintenance", "rate_limited"), Layer.IBKR),
     **dict.fromkeys(("penalty_box", "endpoint_closed"), Layer.IBKR),
+    "clock_skewed": Layer.CLOCK,
     **dict.fromkeys(("login_unclear", "signed_out", "login_ends"), Layer.LOGIN),
     **dict.fromkeys(("brokerage_lost", "brokerage_disconnected", "brokerage_unusable"), Layer.BROKERAGE),
     **dict.fromkeys(("establishing", "competing", "session_flapping"), Layer.BROKERAGE),
@@ -90,6 +92,17 @@ def market_data(facts: Facts) -> Iterator[Finding]:
         is_missing = kind in NO_MARKET_DATA
         fix = "subscribe to market data in Client Portal, or share it with the paper user" if is_missing else ""
         yield Finding(Layer.MARKET_DATA, "quotes", f"the quote of {CONTRACT} is {kind}", expected, fix)
+
+
+def clock(facts: Facts) -> Iterator[Finding]:
+    """This machine's clock beside IBKR's; a difference that matters is a condition."""
+    status = facts.bridge.status if facts.bridge is not None else None
+    skew_s = status["stream"].get("clock_skew_s") if status is not None else None
+    if skew_s is None:
+        yield Finding(Layer.CLOCK, "clock", "not compared: IBKR's stream shows it after half a minute")
+    else:
+        side = "ahead of" if skew_s > 0 else "behind"
+        yield Finding(Layer.CLOCK, "clock", f"{abs(skew_s):.1f} s {side} IBKR's", f"{MAX_SKEW_S:.0f} s at most")
 
 
 def stream(facts: Facts) -> Iterator[Finding]:

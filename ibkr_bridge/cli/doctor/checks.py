@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ibkr_bridge.cli.doctor.app_checks import app_file, app_key, app_url, public_keys
-from ibkr_bridge.cli.doctor.bridge_checks import accounts, bridge, conditions, market_data, session, stream
+from ibkr_bridge.cli.doctor.bridge_checks import accounts, bridge, clock, conditions, market_data, session, stream
 from ibkr_bridge.cli.doctor.collect import Facts
 from ibkr_bridge.cli.doctor.finding import Finding, in_order
 from ibkr_bridge.cli.doctor.gateway_checks import access, addresses, certificate, cors, gateway, ibeam
@@ -29,7 +29,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     *(state_directory, disk, journal),
     *(unit, sandbox, port),  # service
     *(gateway, certificate, access, ibeam),
-    *(bridge, session, accounts, market_data, stream),
+    *(bridge, clock, session, accounts, market_data, stream),
     *(conditions,),  # each in its own layer, below the checks of that layer
     *(addresses, cors),  # exposure
     *(app_file, public_keys, app_url, app_key),

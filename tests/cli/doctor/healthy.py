@@ -34,7 +34,7 @@ def status(**members: Any) -> dict[str, Any]:
         "accounts": [{"account": "DU*****67", "kind": "paper"}],
         "slots": {"total": 4, "taken": 0, "waiting": 0, "ghost_calls": 0},
         "penalty": {"box_s": 0, "endpoints": {}},
-        "stream": {"up": True, "reason": "ready", "topics": 3, "silent_topics": 0, "readers": 1},
+        "stream": {"up": True, "reason": "ready", "topics": 3, "silent_topics": 0, "readers": 1, "clock_skew_s": 0.1},
         **members,
     }
 

@@ -28,8 +28,8 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr, data.returncode) == (EXIT_OK, "", EXIT_OK)
     assert {each["fix"] for each in rows} == {""}
     assert [each["check"] for each in rows] == [
-        *("settings", "key", "guards", "python", "parser", "state", "orders", "gateway", "certificate", "bridge"),
-        *("session", "accounts", "quotes", "stream", "addresses", "cors"),
+        *("settings", "key", "guards", "python", "parser", "state", "orders", "gateway", "certificate"),
+        *("bridge", "clock", "session", "accounts", "quotes", "stream", "addresses", "cors"),
     ]
     assert all(line.startswith("ok ") for line in result.stdout.splitlines())
     assert "TLSv1.2" in result.stdout
