@@ -36,6 +36,7 @@ from tests.unlimited import UNLIMITED
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "troubleshooting.md"
 ROW = re.compile(r"^\| ([A-Za-z][^|]*) \| [^|]* \| [^|]* \| `([a-z]+)`: `([A-Za-z_ ]+)`", re.MULTILINE)
+IN_STATUS = re.compile(r"^\| ([A-Za-z][^|]*) \| [^|]* \| `(?:systemctl status|/readyz)`: (\w+: [^|]*) \|", re.MULTILINE)
 INIT, ORDERS = "/iserver/auth/ssodh/init", "/iserver/account/DU1234567/orders"
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 FOUR_READS = (META, SUMMARY, "/portfolio/DU1234567/ledger", "/portfolio/DU1234567/allocation")  # as many as slots
@@ -214,12 +215,15 @@ async def test_doctor_is_red_where_the_incident_is(
         await harness.wait_until(SessionState.READY)
         await incident.make(harness, sim)
         before = len(sim.calls())
+        summary = harness.bridge.conditions.summary("main")  # what systemd and /readyz show
         status, broken = await asyncio.to_thread(doctor, Place(tmp_path), **env_of(harness, sim, state))
         requested = [call.path for call in sim.calls()[before:]]
 
     assert status == EXIT_FAILURE
     assert (broken[0]["layer"], broken[0]["check"]) == (incident.layer, incident.check)
     assert broken[0]["found"]
+    words = dict(IN_STATUS.findall(PAGE.read_text())).get(incident.title, "")
+    assert [part for part in words.split("…") if part not in summary] == []
     if incident.layer in ("gateway", "ibkr", "login", "brokerage") and incident.check != "session_flapping":
         assert not [path for path in requested if "marketdata" in path]  # it does not make it worse
 
