@@ -128,6 +128,10 @@ class RequestServed(ProfileEvent):
     """Of `ms`, how long it waited for the session and for admission; None if no call was made for it."""
     upstream_ms: float | None = None
     """Of `ms`, how long it waited for IBKR."""
+    ibkr_message: str | None = None
+    """IBKR's own words, redacted, if IBKR refused."""
+    refused: str | None = None
+    """The path, the host or the page that was refused, where that is harmless."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ PURE_MODULES = """
     models/problem.py
     models/quotes.py models/session.py
     quirks/snapshot_fields.py
-    server/request_target.py server/tokens.py server/user_messages.py
+    server/refusal_names.py server/request_target.py server/tokens.py server/user_messages.py
     ibkr/reads.py translation/accounts.py translation/classes.py translation/instruments.py translation/numbers.py
     translation/order_answers.py translation/orders.py translation/quotes.py
     translation/ticket_changes.py translation/refusals.py translation/tickets.py

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
@@ -25,6 +26,7 @@ from ibkr_bridge.server.app_keys import (
     BUS,
     DRAIN,
     OWN_ROUTES,
+    REDACTOR,
     REQUEST_CONTEXT,
     SETTINGS,
     profile_of,
@@ -33,6 +35,7 @@ from ibkr_bridge.server.delivery import is_connected
 from ibkr_bridge.server.request_parsing import check_still_valid, read_call
 from ibkr_bridge.server.request_target import Target, UpstreamTarget
 from ibkr_bridge.server.routing import METHODS, OwnRoutes, resolve_upstream
+from ibkr_bridge.session.ibkr_message import shown_message
 
 CLIENT_READ_TIMEOUT_S = 15.0  # for a caller to read the next chunk of a large response
 ORDER_PATH_WORDS = frozenset({"order", "orders", "reply", "notification", "questions"})  # segments of paths
@@ -90,7 +93,16 @@ async def _forward(request: web.Request, profile: Profile, upstream_target: Upst
         else:
             response = await _execute(request, profile, context)
         request_context.source, request_context.age_s = context.source, context.age_s
+        request_context.ibkr_message = _words_of_refusal(request, response)
         return await _to_http(request, response)
+
+
+def _words_of_refusal(request: web.Request, response: Response) -> str | None:
+    """IBKR's words in a refusal, redacted, for the log; None if it is none, or no explanation but a page or a text."""
+    is_explained = response.body_stream is None and response.body.lstrip().startswith(b"{")
+    if response.status < HTTPStatus.BAD_REQUEST or not is_explained:
+        return None
+    return shown_message(response.body, request.app[REDACTOR].redact)
 
 
 def _check_known_order_call(endpoint: Endpoint, segments: tuple[str, ...]) -> None:

@@ -18,12 +18,15 @@ from ibkr_bridge.errors import (
     BadRequest,
     BridgeError,
     Internal,
+    UpstreamError,
+    UpstreamRefused,
 )
 from ibkr_bridge.server.admission_checks import CHECKS
 from ibkr_bridge.server.app_keys import BUS, DRAIN, OWN_ROUTES, RECENT_REQUESTS, REDACTOR, REQUEST_CONTEXT
 from ibkr_bridge.server.credentials import has_any
 from ibkr_bridge.server.delivery import deliver, watch_reset
 from ibkr_bridge.server.problem_details import AIOHTTP_ERRORS, problem_response
+from ibkr_bridge.server.refusal_names import refused_name
 from ibkr_bridge.server.request_context import RequestContext, choose_request_id
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -93,6 +96,8 @@ def _served(request: web.Request, context: RequestContext, status: int) -> event
         context.code,
         None if timing is None else _ms(timing.waited_s),
         None if timing is None else _ms(timing.upstream_s),
+        context.ibkr_message or None,
+        context.refused,
         profile=context.profile,
     )
 
@@ -110,6 +115,9 @@ async def check_and_map_errors(request: web.Request, handler: Handler) -> web.St
             check(request, request_context)
         return await handler(request)
     except BridgeError as exc:
+        request_context.refused = refused_name(exc, request.raw_path, request.headers)
+        if isinstance(exc, UpstreamRefused | UpstreamError):
+            request_context.ibkr_message = exc.detail  # it has IBKR's words, redacted
         return problem_response(request, exc)
     except web.HTTPException as exc:
         return problem_response(request, AIOHTTP_ERRORS.get(exc.status, BadRequest)("the request could not be read"))

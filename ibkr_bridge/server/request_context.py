@@ -45,6 +45,10 @@ class RequestContext:
     """The body of the request, as far as a handler has read it."""
     timing: CallTiming | None = None
     """How long a proxied call took so far; None for everything else."""
+    ibkr_message: str | None = None
+    """IBKR's own words, redacted, if IBKR refused; for the log."""
+    refused: str | None = None
+    """What the bridge refused, where naming it is harmless; for the log."""
     no_content_type: bool = False
     """Whether the response has no content type, as the Gateway sent none; aiohttp would add octet-stream."""
 
