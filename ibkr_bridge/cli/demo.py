@@ -126,7 +126,9 @@ def demo_settings(env: Mapping[str, str], state: Path, bridge_port: int | None =
 
 async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
     bus, redactor = Bus(), Redactor()
-    open_log(settings.log_format, settings.log_level, redactor, os.environ).attach(bus)
+    log = open_log(settings.log_format, settings.log_level, redactor, os.environ)
+    log.access_log = settings.access_log
+    log.attach(bus)
     async with AsyncExitStack() as resources:
         print(INTRODUCTION, flush=True)
         _report("1/3 starting the simulated Gateway")

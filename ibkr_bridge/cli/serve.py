@@ -18,7 +18,7 @@ from ibkr_bridge.config.settings import Settings, SettingsError, load_server_set
 from ibkr_bridge.config.sources import dotenv_path, environment_at_reload, environment_at_restart
 from ibkr_bridge.daemon import Bridge
 from ibkr_bridge.events import Bus
-from ibkr_bridge.observe.logs import Log, open_log
+from ibkr_bridge.observe.logs import PRIORITY, Log, leads_to_journal, open_log
 from ibkr_bridge.redaction import Redactor
 
 GC_THRESHOLD = 10_000  # objects; with Python's default of 700 the collector runs every few calls
@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         settings = load_server_settings(os.environ, dotenv_path())
     except SettingsError as exc:
-        print(settings_message(exc), file=sys.stderr)
+        print_start_error(settings_message(exc))
         return EXIT_MISCONFIGURED
     return serve(settings)
 
@@ -40,22 +40,30 @@ def run(argv: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
     return new_parser(
-        "serve", "Run the bridge until a signal comes. SIGHUP reloads the keys and the log level.", EXAMPLES
+        "serve", "Run the bridge until a signal comes. SIGHUP reloads the keys, the log level and the access log.", EXAMPLES
     )
+
+
+def print_start_error(text: str) -> None:
+    """Say why the bridge does not start. In systemd's journal each line has the level of an error."""
+    # Before the log is open a line reaches the journal through the stream, which reads `<N>` as its priority.
+    prefix = f"<{PRIORITY['error']}>" if leads_to_journal(sys.stderr, os.environ) else ""
+    print("\n".join(prefix + line for line in text.splitlines()), file=sys.stderr)
 
 
 def serve(settings: Settings) -> int:
     """Run one bridge with these settings until a signal comes."""
     bus, redactor = Bus(), Redactor()
     log = open_log(settings.log_format, settings.log_level, redactor, os.environ)
+    log.access_log = settings.access_log
     log.attach(bus)
     try:
         return asyncio.run(_run_until_stopped(Bridge(settings, bus, redactor, env=os.environ), log))
     except ssl.SSLError:
-        print("IBKR_GATEWAY_CA_FILE: the file must hold certificates in PEM format", file=sys.stderr)
+        print_start_error("IBKR_GATEWAY_CA_FILE: the file must hold certificates in PEM format")
         return EXIT_MISCONFIGURED
     except OSError as exc:
-        print(start_failure(exc, settings), file=sys.stderr)
+        print_start_error(start_failure(exc, settings))
         return EXIT_FAILURE
 
 
@@ -85,9 +93,10 @@ async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
 
 
 def _reload(bridge: Bridge, log: Log) -> None:
-    """Read keys and log level again. All other settings need a restart; those that changed are reported."""
+    """Read keys and the settings of the log again. All others need a restart; those that changed are reported."""
     settings = bridge.reload(
         lambda: load_server_settings(environment_at_reload(os.environ), dotenv_path()),
         lambda: load_server_settings(environment_at_restart(os.environ), dotenv_path()),
     )
-    log.level = settings.log_level if settings else log.level
+    if settings is not None:
+        log.level, log.access_log = settings.log_level, settings.access_log

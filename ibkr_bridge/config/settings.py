@@ -18,6 +18,7 @@ from typing import ClassVar
 from ibkr_bridge.config.alert_settings import ALERT_NAMES
 from ibkr_bridge.config.env_reader import DEMO_KEY, GENKEY_HINT, TRUE, EnvReader
 from ibkr_bridge.config.sources import (
+    LOG_NAMES,
     SECRET_NAMES,
     lines_systemd_reads_differently,
     read_dotenv,
@@ -59,6 +60,14 @@ class LogLevel(Enum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+class AccessLog(Enum):
+    """Which requests have a line in the log."""
+
+    ALL = "all"
+    ERRORS = "errors"
+    NONE = "none"
 
 
 class Region(Enum):
@@ -146,6 +155,8 @@ class Settings:
     """The least important level that is written."""
     log_format: LogFormat
     """The format of log lines."""
+    access_log: AccessLog
+    """Which requests have a line in the log."""
     allow_remote: bool
     """Whether other machines may connect."""
     allowed_hosts: frozenset[str]
@@ -212,6 +223,7 @@ class Settings:
             maintenance=read.windows("IBKR_BRIDGE_MAINTENANCE"),
             log_level=read.choice("IBKR_BRIDGE_LOG_LEVEL", LogLevel, default=LogLevel.INFO),
             log_format=read.choice("IBKR_BRIDGE_LOG_FORMAT", LogFormat, default=LogFormat.AUTO),
+            access_log=read.choice("IBKR_BRIDGE_ACCESS_LOG", AccessLog, default=AccessLog.ALL),
             allow_remote=read.flag("IBKR_BRIDGE_ALLOW_REMOTE", default=False),
             allowed_hosts=frozenset(read.hosts("IBKR_BRIDGE_ALLOWED_HOSTS")),
         )
@@ -225,7 +237,7 @@ def setting_names() -> tuple[str, ...]:
     return read.names_read
 
 
-RELOADED_NAMES = (*SECRET_NAMES, "IBKR_BRIDGE_LOG_LEVEL")
+RELOADED_NAMES = (*SECRET_NAMES, *LOG_NAMES)
 """The settings that a reload applies; all others need a restart."""
 
 

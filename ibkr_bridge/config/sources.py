@@ -96,6 +96,8 @@ def lines_systemd_reads_differently(path: Path) -> list[Problem]:
 
 
 SECRET_NAMES = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_PREVIOUS", "IBKR_BRIDGE_READONLY_KEY")
+LOG_NAMES = ("IBKR_BRIDGE_LOG_LEVEL", "IBKR_BRIDGE_ACCESS_LOG")
+"""The settings besides the keys that a reload applies."""
 RELOAD_DIRECTORY_VARIABLE = "RELOAD_DIRECTORY"
 
 
@@ -104,8 +106,9 @@ def environment_at_reload(env: Mapping[str, str]) -> dict[str, str]:
 
     A process keeps the environment with which it started, and the bridge's own user may read neither `.env` nor the
     sources of credentials. So root copies both into the directory that RELOAD_DIRECTORY names: `.env` as `env.began`
-    when the bridge starts; `.env` as `env` and the credentials at a reload. Keys and log level from `env.began` are
-    dropped, and those from `env` are used. A setting that came from elsewhere, such as a drop-in, stays.
+    when the bridge starts; `.env` as `env` and the credentials at a reload. Keys and the settings of the log from
+    `env.began` are dropped, and those from `env` are used. A setting that came from elsewhere, such as a drop-in,
+    stays.
     """
     if not env.get(RELOAD_DIRECTORY_VARIABLE):
         return dict(env)
@@ -114,7 +117,7 @@ def environment_at_reload(env: Mapping[str, str]) -> dict[str, str]:
     if not files and not (directory / "env").exists():
         return dict(env)
     at_start, at_reload = (read_dotenv(directory / name, []) for name in ("env.began", "env"))
-    names = {*SECRET_NAMES, *(f"{name}_FILE" for name in SECRET_NAMES), "IBKR_BRIDGE_LOG_LEVEL"}
+    names = {*SECRET_NAMES, *(f"{name}_FILE" for name in SECRET_NAMES), *LOG_NAMES}
     unchanged = {name: value for name, value in env.items() if name not in names or name not in at_start}
     return {**unchanged, **files, **{name: value for name, value in at_reload.items() if name in names}}
 

@@ -21,12 +21,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, TextIO
 
 import structlog
 
-from ibkr_bridge.config.settings import LogFormat, LogLevel
-from ibkr_bridge.events import Bus, Event, OrderChanged, traceback_places
+from ibkr_bridge.config.settings import AccessLog, LogFormat, LogLevel
+from ibkr_bridge.events import Bus, Event, OrderChanged, RequestServed, traceback_places
 from ibkr_bridge.observe.journald import JournaldSocket
 from ibkr_bridge.observe.line_limits import SUMMARY_INTERVAL_S, LineLimits
 from ibkr_bridge.redaction import Redactor, escape_unprintable
@@ -74,13 +75,19 @@ def processors(form: LogFormat, stream: TextIO, *, journal: bool) -> list[struct
     return [*first_steps, structlog.processors.add_log_level, *last_steps]
 
 
+def is_wanted(event: RequestServed, access_log: AccessLog) -> bool:
+    """Whether the line of a request is written, as the setting says. An error is a status from 400 on."""
+    is_error = event.status >= HTTPStatus.BAD_REQUEST
+    return access_log is AccessLog.ALL or (access_log is AccessLog.ERRORS and is_error)
+
+
 class Log:
     """Writes log lines.
 
     Args:
         stream: usually standard error.
         form: how a line on the stream looks.
-        level: the least important level that is written; the attribute may be changed.
+        level: the least important level that is written; the attribute may be changed, `access_log` too.
         redactor: removes secrets and account numbers.
         leads_to_journal: whether the stream is connected to the journal.
         journal: the journal's own socket, if lines should go there.
@@ -99,6 +106,7 @@ class Log:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.level = level
+        self.access_log = AccessLog.ALL
         self._stream = stream
         self._redactor = redactor
         self._journal = journal
@@ -125,6 +133,8 @@ class Log:
         the bridge.
         """
         self.write_summaries()
+        if isinstance(event, RequestServed) and not is_wanted(event, self.access_log):
+            return
         if self._limits.admit(event, self._now()):
             self._write_event(event)
         elif self._summary_timer is None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from ibkr_bridge.cli.serve import run, start_failure
 from ibkr_bridge.config.env_reader import DEMO_KEY
 from ibkr_bridge.config.sources import SECRET_NAMES
 from ibkr_bridge.sim.simulator import Simulator
-from tests.cli.command_runner import EXIT_MISCONFIGURED, Place, free_port
+from tests.cli.command_runner import BRIDGE, EXIT_MISCONFIGURED, Place, free_port
 from tests.harness import KEY, settings_for
 from tests.process import daemon
 
@@ -125,3 +128,24 @@ def test_a_file_of_another_user_in_the_working_directory_stops_the_start(tmp_pat
 
     assert result.returncode == EXIT_MISCONFIGURED
     assert f"{place.dotenv} belongs to another user" in result.stderr
+
+
+@pytest.mark.parametrize("env", [{"IBKR_BRIDGE_KEY": "short"}, {}], ids=["settings", "port"])
+def test_in_the_journal_a_failed_start_has_the_level_of_an_error(tmp_path: Path, env: dict[str, str]) -> None:
+    """So that `journalctl -p err` shows it. On a terminal nothing stands in front of the lines."""
+    place = Place(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken, (tmp_path / "stderr").open("w+") as stderr:
+        status = os.fstat(stderr.fileno())
+        settings = {
+            "IBKR_BRIDGE_KEY": KEY,
+            "IBKR_BRIDGE_URL": f"http://127.0.0.1:{taken.getsockname()[1]}",
+            "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}",
+            **env,
+        }
+        command, full_env = [sys.executable, str(BRIDGE), "serve"], {**place.env, **settings}
+        subprocess.run(command, env=full_env, cwd=tmp_path, stderr=stderr, check=False)
+        stderr.seek(0)
+        lines = stderr.read().splitlines()
+
+    assert lines
+    assert [line for line in lines if not line.startswith("<3>")] == []

@@ -55,6 +55,7 @@ WRONG_VALUES = {  # in the order of `.env.example`
     "IBKR_BRIDGE_MAINTENANCE": "sometimes",
     "IBKR_BRIDGE_LOG_LEVEL": "loud",
     "IBKR_BRIDGE_LOG_FORMAT": "pretty",
+    "IBKR_BRIDGE_ACCESS_LOG": "some",
     "IBKR_BRIDGE_ALLOW_REMOTE": "perhaps",
     "IBKR_BRIDGE_ALLOWED_HOSTS": "http://elsewhere",
 }
@@ -384,12 +385,13 @@ def test_every_field_has_the_name_of_its_setting() -> None:
 
 
 def test_a_change_that_needs_a_restart_is_named() -> None:
-    """Keys and log level do not."""
+    """Keys and the settings of the log do not."""
     latest = settings_with(
         IBKR_MAX_ORDER_VALUE="5",
         IBKR_READ_ONLY="yes",
         IBKR_BRIDGE_READONLY_KEY=READONLY_KEY,
         IBKR_BRIDGE_LOG_LEVEL="debug",
+        IBKR_BRIDGE_ACCESS_LOG="none",
     )
 
     assert names_needing_restart(settings_with(), latest) == ("IBKR_READ_ONLY", "IBKR_MAX_ORDER_VALUE")

@@ -10,8 +10,10 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from ibkr_bridge import events
-from ibkr_bridge.config.settings import LogFormat, LogLevel
+from ibkr_bridge.config.settings import AccessLog, LogFormat, LogLevel
 from ibkr_bridge.events import BridgeStopped, KeeperFailed
 from ibkr_bridge.observe.logs import LEVELS, Log, leads_to_journal, resolve_format
 from ibkr_bridge.redaction import Redactor
@@ -236,3 +238,21 @@ def test_json_escapes_by_itself_and_loses_nothing() -> None:
     (line,) = stream.getvalue().splitlines()
     assert line.isprintable()
     assert json.loads(line)["error"] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("access_log", "statuses"),
+    [(AccessLog.ALL, [200, 401, 499]), (AccessLog.ERRORS, [401, 499]), (AccessLog.NONE, [])],
+)
+def test_the_lines_of_requests_can_be_left_out(access_log: AccessLog, statuses: list[int]) -> None:
+    """All of them or those without an error. Everything else is written whatever the setting is."""
+    written = io.StringIO()
+    log = Log(written, LogFormat.JSON, LogLevel.INFO, Redactor())
+    log.access_log = access_log
+    for status in (200, 401, 499):
+        log.on_event(events.RequestServed("id", "full", "GET", "/accounts", status, 1.0, "gateway"))
+    log.on_event(events.RequestFailed("id", "KeyError", "api/routes.py:1"))
+
+    seen = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["status"] for line in seen if line["event"] == "request"] == statuses
+    assert seen[-1]["event"] == "request.failed"

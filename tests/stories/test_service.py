@@ -162,6 +162,23 @@ async def test_a_key_is_changed_without_a_restart(sim: MarketStage, tmp_path: Pa
     assert NEW_KEY not in json.dumps(running.lines)
 
 
+async def test_the_lines_of_requests_are_switched_off_without_a_restart(sim: MarketStage, tmp_path: Path) -> None:
+    """An app that sends a hundred reads a second fills the journal; its errors are still written."""
+    directory = SettingsDirectory(tmp_path / "reload")
+    async with daemon(sim.url, tmp_path, RELOAD_DIRECTORY=str(directory.path)) as running:
+        await running.get("/portfolio/accounts")
+        await running.wait_for_event("request")
+        directory.write(f"IBKR_BRIDGE_KEY={KEY}\nIBKR_BRIDGE_ACCESS_LOG=errors\n")
+        await reload(running, "bridge.reloaded")
+        before = len(running.lines)
+        await running.get("/portfolio/accounts")
+        await running.get("/no/such/path")
+        running.signal(signal.SIGTERM)
+        await running.wait_until_ended()
+
+    assert [line["status"] for line in running.lines[before:] if line["event"] == "request"] == [404]
+
+
 async def test_a_key_passed_as_a_credential_is_reloaded(sim: MarketStage, tmp_path: Path) -> None:
     """systemd itself loads `LoadCredential=` at the start only."""
     directory = SettingsDirectory(tmp_path / "reload")
