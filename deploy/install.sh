@@ -359,7 +359,10 @@ roll_back() {
     trap '' INT TERM HUP
     trap - EXIT
     set +e
-    journalctl -u ibkr-bridge -u ibkr-bridge.socket --since "@$started_at" -n 15 --no-pager -o cat >&2
+    # What it says as an error first: it is the reason. Then the last lines, whatever their level.
+    for level in err info; do
+        journalctl -u ibkr-bridge -u ibkr-bridge.socket -p $level --since "@$started_at" -n 15 --no-pager -o cat >&2
+    done
     if [ -z "$former_release" ]; then
         restore_old_setup
         die "the bridge did not start, see above for the reason; what ran before runs as before"
@@ -406,7 +409,7 @@ print_next_steps() {
   journalctl -u ibkr-bridge -f           one line for each request and each change
 Without a Gateway, run a simulated one: ibkr-bridge sim
 The settings are in /opt/ibkr-bridge/.env, and the key is there or in $credentials. After a change:
-  systemctl restart ibkr-bridge          no connection is refused; for keys and log level a reload is enough
+  systemctl restart ibkr-bridge          no connection is refused; for keys and the log a reload is enough
   deploy/install.sh                      if the address was changed
 To stop it: systemctl stop ibkr-bridge.socket ibkr-bridge.service"
 }

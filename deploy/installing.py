@@ -13,15 +13,18 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # isolated Python does not find the program
 SETTINGS = Path(".env")
 HEALTH_TIMEOUT_S = 40.0  # for a new version to answer
 SYSTEMD_FILES = Path("/proc/1/fd")
+MISCONFIGURED = "78"  # the exit status, as systemd prints it
 LISTEN_STATE = "0A"  # in /proc/net/tcp
 
 
@@ -95,15 +98,45 @@ def is_free(address: str) -> bool:
 
 
 def is_healthy(address: str) -> bool:
-    """Whether the bridge answers there before the timeout. Proxies of the environment are not used."""
-    deadline = time.monotonic() + HEALTH_TIMEOUT_S
+    """Whether the bridge answers there before the timeout; if not, the reason is printed. No proxy is used."""
+    deadline, reason = time.monotonic() + HEALTH_TIMEOUT_S, "it did not answer"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not has_failed():
         try:
-            return bool(direct.open(f"http://{address}/health", timeout=5).status == 200)
-        except OSError:
+            with direct.open(f"http://{address}/health", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError as exc:
+            reason = str(exc)
             time.sleep(0.2)
+    print(f"{address}: {reason}. {failure_of(show_service())}", file=sys.stderr)
     return False
+
+
+def has_failed() -> bool:
+    """Whether systemd has given the service up, so that waiting does not help."""
+    return show_service().get("ActiveState") == "failed"
+
+
+def show_service() -> dict[str, str]:
+    """What systemd says of the service; nothing without systemd."""
+    command = ["systemctl", "show", "ibkr-bridge.service", "-p", "ActiveState,Result,ExecMainStatus"]
+    try:
+        output = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {name: value for name, equals, value in (line.partition("=") for line in output.splitlines()) if equals}
+
+
+def failure_of(service: Mapping[str, str]) -> str:
+    """Why the service does not run, as one sentence."""
+    status = service.get("ExecMainStatus", "")
+    if status == MISCONFIGURED:
+        return "It ended with 78: the settings cannot be used; the lines below name every problem."
+    if service.get("ActiveState") == "active":
+        return "The service runs, and does not answer."
+    return (
+        f"The service is {service.get('ActiveState', 'unknown')}: {service.get('Result', '?')}, status {status or '?'}."
+    )
 
 
 if __name__ == "__main__":
