@@ -43,6 +43,16 @@ def bridge(facts: Facts) -> Iterator[Finding]:
         yield Finding(Layer.BRIDGE, "bridge", f"answers at {facts.settings.url}")
 
 
+def mode(facts: Facts) -> Iterator[Finding]:
+    """Whether the bridge runs in the mode of these settings: the file may have changed since it started."""
+    status, wanted = facts.bridge.status if facts.bridge is not None else None, facts.settings.trading_mode.value
+    if status is None or status["mode"] == wanted:
+        return
+    found = f"the bridge runs in {status['mode']} mode, and these settings say {wanted}"
+    fix = "restart the bridge when no order is on its way, or correct IBKR_TRADING_MODE"
+    yield Finding(Layer.SETTINGS, "mode", found, f"{wanted} mode", fix)
+
+
 def conditions(facts: Facts) -> Iterator[Finding]:
     """All that the bridge says a person may have to know, each in its layer."""
     status = facts.bridge.status if facts.bridge is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ibkr_bridge.cli.doctor.app_checks import app_file, app_key, app_url, public_keys
-from ibkr_bridge.cli.doctor.bridge_checks import accounts, bridge, clock, conditions, market_data, session, stream
+from ibkr_bridge.cli.doctor.bridge_checks import accounts, bridge, clock, conditions, market_data, mode, session, stream
 from ibkr_bridge.cli.doctor.collect import Facts
 from ibkr_bridge.cli.doctor.finding import Finding, in_order
 from ibkr_bridge.cli.doctor.gateway_checks import access, addresses, certificate, cors, gateway, ibeam
@@ -14,6 +14,7 @@ from ibkr_bridge.cli.doctor.local_checks import (
     guards,
     journal,
     keys,
+    misread_lines,
     near_misses,
     port,
     program,
@@ -24,12 +25,12 @@ from ibkr_bridge.cli.doctor.local_checks import (
 )
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
-    *(settings_source, near_misses, keys, guards),  # settings
+    *(settings_source, misread_lines, near_misses, keys, guards),  # settings
     *(program,),
     *(state_directory, disk, journal),
     *(unit, sandbox, port),  # service
     *(gateway, certificate, access, ibeam),
-    *(bridge, clock, session, accounts, market_data, stream),
+    *(bridge, mode, clock, session, accounts, market_data, stream),
     *(conditions,),  # each in its own layer, below the checks of that layer
     *(addresses, cors),  # exposure
     *(app_file, public_keys, app_url, app_key),

@@ -32,6 +32,13 @@ def settings_source(facts: Facts) -> Iterator[Finding]:
         yield Finding(Layer.SETTINGS, "settings", f"{sources.dotenv}, readable by its owner alone")
 
 
+def misread_lines(facts: Facts) -> Iterator[Finding]:
+    """Lines of the file that mean something else to systemd."""
+    for found in facts.sources.misread_lines:
+        expected = "NAME=value: no comment after it, no backslash, no spaces around the name"
+        yield Finding(Layer.SETTINGS, "lines", found, expected, f"correct the line in {facts.sources.dotenv}")
+
+
 def near_misses(facts: Facts) -> Iterator[Finding]:
     """Names that set nothing."""
     for name, meant in facts.sources.near_misses:

@@ -19,7 +19,7 @@ from ibkr_bridge.cli.demo_file import find_demo
 from ibkr_bridge.cli.doctor.bounded import UserIds
 from ibkr_bridge.cli.doctor.unit_probe import INSTALLED_STATE
 from ibkr_bridge.config.settings import Settings, merge_sources, setting_names
-from ibkr_bridge.config.sources import SECRET_NAMES, dotenv_path
+from ibkr_bridge.config.sources import SECRET_NAMES, dotenv_path, lines_systemd_reads_differently
 
 NEAR_MISS = 0.85  # `IBKR_TRADINGMODE` is 0.97, `IBKR_ACCOUNT_ID` and `IBKR_ALLOWED_ACCOUNTS` are 0.56
 SERVICE_USER = "ibkr-bridge"
@@ -40,6 +40,8 @@ class SourceFacts:
     """Whether the settings lead to a running demo, whose key is no secret."""
     near_misses: tuple[tuple[str, str], ...] = ()
     """Names that are no setting and look like one, with that one."""
+    misread_lines: tuple[str, ...] = ()
+    """Lines of the file that systemd and the bridge read differently, if systemd reads it."""
     open_secrets: tuple[str, ...] = ()
     """Files with a key that other users can read."""
 
@@ -63,6 +65,7 @@ def read_sources(settings: Settings) -> SourceFacts:
         demo_url=used_demo.url if used_demo is not None else None,
         is_of_demo=demo is not None and demo.url == str(settings.url),
         near_misses=find_near_misses(merge_sources(os.environ, path), setting_names()),
+        misread_lines=misread_lines(path) if settings.state_dir == INSTALLED_STATE else (),
         open_secrets=tuple(str(each) for each in _secret_files(os.environ) if _mode_of(each) & OTHERS_MAY_READ),
     )
 
@@ -82,6 +85,11 @@ def find_near_misses(env: Iterable[str], names: Iterable[str]) -> tuple[tuple[st
     own = sorted(name for name in env if name.startswith("IBKR_") and name not in all_names)
     similar = ((name, difflib.get_close_matches(name, all_names, n=1, cutoff=NEAR_MISS)) for name in own)
     return tuple((name, matches[0]) for name, matches in similar if matches)
+
+
+def misread_lines(path: Path) -> tuple[str, ...]:
+    """Lines that the installed service does not read as this command does; without their values."""
+    return tuple(problem.found for problem in lines_systemd_reads_differently(path))
 
 
 def _secret_files(env: Mapping[str, str]) -> list[Path]:

@@ -83,3 +83,10 @@ def test_a_quote_that_failed_is_reported_with_its_error() -> None:
     facts = healthy(bridge=BridgeAnswer(status(), quote_error="the bridge refused (rate_limited): wait"))
 
     assert "rate_limited" in only_broken(facts)[2]
+
+
+def test_a_mode_that_was_changed_without_a_restart_is_reported() -> None:
+    """Even if nobody has reloaded, so that the bridge itself does not know."""
+    facts = healthy(settings=settings(IBKR_TRADING_MODE="live"))
+
+    assert only_broken(facts)[:2] == ("settings", "mode")

@@ -29,6 +29,13 @@ def test_a_key_file_that_others_can_read_is_reported() -> None:
     assert "IBKR_BRIDGE_KEY can be read" in only_broken(facts)[2]
 
 
+def test_a_line_that_systemd_reads_differently_is_reported() -> None:
+    """The service has another value than this command."""
+    facts = healthy(sources=replace(SOURCES, misread_lines=("line 3 is read differently by systemd",)))
+
+    assert only_broken(facts) == ("settings", "lines", "line 3 is read differently by systemd")
+
+
 def test_a_misspelt_name_is_reported_with_the_one_that_was_meant() -> None:
     """It sets nothing."""
     (finding,) = broken(healthy(sources=replace(SOURCES, near_misses=(("IBKR_COMPETES", "IBKR_COMPETE"),))))

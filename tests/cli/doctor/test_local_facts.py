@@ -41,6 +41,15 @@ def test_a_credential_that_others_can_read_is_seen(place: Path, monkeypatch: pyt
     assert read_sources(settings()).open_secrets == (str(place / "IBKR_BRIDGE_KEY"),)
 
 
+def test_lines_that_systemd_reads_differently_are_found_for_the_installed_service(place: Path) -> None:
+    """A comment after a value becomes a part of it."""
+    with (place / ".env").open("a") as file:
+        file.write("IBKR_READ_ONLY=yes # for now\n")
+
+    assert read_sources(settings()).misread_lines == ("line 2 is read differently by systemd",)
+    assert read_sources(settings(IBKR_BRIDGE_STATE_DIR=str(place))).misread_lines == ()
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
