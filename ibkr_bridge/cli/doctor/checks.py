@@ -28,7 +28,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     *(settings_source, misread_lines, near_misses, keys, guards),  # settings
     *(program,),
     *(state_directory, disk, journal),
-    *(unit, sandbox, port),  # service
+    *(port, unit, sandbox),  # service; a port that is taken is why the unit does not run
     *(gateway, certificate, access, ibeam),
     *(bridge, mode, clock, session, accounts, market_data, stream),
     *(conditions,),  # each in its own layer, below the checks of that layer

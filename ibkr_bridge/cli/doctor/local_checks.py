@@ -139,6 +139,8 @@ def unit(facts: Facts) -> Iterator[Finding]:
     elif facts.unit.is_failed:
         fix = "systemctl restart ibkr-bridge; the cause: journalctl -u ibkr-bridge -n 50"
         yield Finding(Layer.SERVICE, "unit", f"{found}: {service.get('Result')}", expected, fix)
+    elif facts.unit.is_stopped:
+        yield Finding(Layer.SERVICE, "unit", f"it is stopped: {found}", expected, "systemctl start ibkr-bridge")
     elif service.get("NeedDaemonReload") == "yes":
         found = "its files have changed since systemd read them"
         yield Finding(Layer.SERVICE, "unit", found, expected, "systemctl daemon-reload")
@@ -158,7 +160,15 @@ def sandbox(facts: Facts) -> Iterator[Finding]:
 
 def port(facts: Facts) -> Iterator[Finding]:
     """Whether another program has the bridge's port."""
-    if facts.bridge is None or facts.bridge.error_code != "not_this_bridge":
+    if facts.bridge is None or not _is_port_taken(facts, facts.bridge.error_code):
         return
     fix = f"see who listens: ss -ltnp 'sport = :{facts.settings.url.port}'; stop it, or change IBKR_BRIDGE_URL"
     yield Finding(Layer.SERVICE, "port", facts.bridge.error, f"the bridge at {facts.settings.url}", fix)
+
+
+def _is_port_taken(facts: Facts, error_code: str) -> bool:
+    """Whether something answers that is no bridge, or accepts connections while neither service nor socket runs."""
+    if error_code == "not_this_bridge":
+        return True
+    is_silent = error_code in ("bridge_timeout", "bridge_connection_lost")
+    return is_silent and facts.unit is not None and facts.unit.is_installed and not facts.unit.is_running

@@ -37,6 +37,16 @@ class UnitState:
         return self.service.get("LoadState") == "loaded"
 
     @property
+    def is_running(self) -> bool:
+        """Whether the service runs, or its socket would start it."""
+        return "active" in (self.service.get("ActiveState"), self.socket.get("ActiveState"))
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody has stopped the service and its socket."""
+        return self.service.get("ActiveState") == "inactive" and not self.is_running
+
+    @property
     def is_failed(self) -> bool:
         """Whether the service has ended and is not started again."""
         return self.service.get("ActiveState") == "failed"

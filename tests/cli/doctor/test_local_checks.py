@@ -99,6 +99,7 @@ def test_the_owner_in_the_advice_is_the_user_of_the_service() -> None:
     [
         ({"ActiveState": "failed", "ExecMainStatus": "78"}, "78"),
         ({"ActiveState": "failed", "Result": "oom-kill"}, "oom-kill"),
+        ({"ActiveState": "inactive", "SubState": "dead"}, "it is stopped"),
         ({"NeedDaemonReload": "yes"}, "have changed"),
     ],
 )
@@ -122,3 +123,12 @@ def test_another_program_on_the_port_is_reported() -> None:
     facts = healthy(bridge=BridgeAnswer(None, "not_this_bridge", "is not this bridge", "look at the address"))
 
     assert [(each.layer.value, each.check) for each in broken(facts)] == [("service", "port"), ("bridge", "bridge")]
+
+
+def test_a_silent_program_on_the_port_of_a_stopped_service_is_reported() -> None:
+    """It accepts connections. A service that runs and is slow is another problem."""
+    silent = BridgeAnswer(None, "bridge_timeout", "no answer in time", "look at the log")
+    stopped = UnitState({**RUNNING, "ActiveState": "inactive"}, {"ActiveState": "inactive"})
+
+    assert [each.check for each in broken(healthy(bridge=silent, unit=stopped))] == ["port", "unit", "bridge"]
+    assert [each.check for each in broken(healthy(bridge=silent))] == ["bridge"]
