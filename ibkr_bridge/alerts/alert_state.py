@@ -1,8 +1,8 @@
 """The state of the alerts: which conditions last, which of them were told, and what is still to be sent. Pure.
 
 A message is put into the outbox in the same step in which its condition is marked as told, and the state is saved
-before anything is sent. So a restart neither repeats a message nor loses one. Only a process that is killed while a service
-has the message, and before the state says so, sends that one again.
+before anything is sent. So a restart neither repeats a message nor loses one. Only a process that is killed while a
+service has the message, and before the state says so, sends that one again.
 """
 
 from __future__ import annotations

@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from ibkr_bridge.alerts.messages import trial
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.alerts import NOT_CONFIGURED, services_or_report, settings_of_alerts
+from ibkr_bridge.cli.command_parser import new_parser
+
+EXAMPLES = {"alert-test": "each service gets one message"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Send a test. Returns 0 if each service took it, 1 if one did not or there is none, 78 if the settings are
     wrong.
     """
-    argparse.ArgumentParser(
-        prog="bridge.py alert-test",
-        description="Send a test to each service of IBKR_BRIDGE_ALERTS.",
-        epilog="example: bridge.py alert-test",
-    ).parse_args(argv)
+    build_parser().parse_args(argv)
     settings = settings_of_alerts()
     services = None if settings is None else services_or_report(settings)
     if settings is None or services is None:
@@ -31,3 +30,8 @@ def run(argv: Sequence[str]) -> int:
     for name, is_taken in results:
         print(f"{name}: {'sent' if is_taken else 'not taken; check its address, and that this computer reaches it'}")
     return EXIT_OK if all(is_taken for _, is_taken in results) else EXIT_FAILURE
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    return new_parser("alert-test", "Send a test to each service of IBKR_BRIDGE_ALERTS.", EXAMPLES)

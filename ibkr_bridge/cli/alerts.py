@@ -23,6 +23,7 @@ from ibkr_bridge.alerts.delivery import Delivery
 from ibkr_bridge.alerts.watch import PAGE_SIZE, POLL_INTERVAL_S, SourceError, Watch
 from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import open_client, settings_or_report, summarise
+from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.client import BridgeClient, BridgeRefused, ClientError
 from ibkr_bridge.config.alert_settings import ALERTS, AlertSettings
 from ibkr_bridge.config.settings import Settings, merge_sources
@@ -31,17 +32,14 @@ from ibkr_bridge.events import Bus
 from ibkr_bridge.state_file import load_json, save_json
 
 STATE_FILE = "bridge.alerts.json"
+EXAMPLES = {"alerts": "until Ctrl-C; systemctl enable --now ibkr-bridge-alerts runs it as a service"}
 PING_TIMEOUT_S = 10.0
 NOT_CONFIGURED = f"{ALERTS} is not set: no alert is sent. docs/alerts.md says how to set it."
 
 
 def run(argv: Sequence[str]) -> int:
     """Send alerts until SIGTERM or Ctrl-C. Returns 0, or 78 if the settings cannot be used."""
-    argparse.ArgumentParser(
-        prog="bridge.py alerts",
-        description="Tell a person of each condition of the bridge, by the services of IBKR_BRIDGE_ALERTS.",
-        epilog="example: bridge.py alerts   (the unit ibkr-bridge-alerts runs it)",
-    ).parse_args(argv)
+    build_parser().parse_args(argv)
     settings = settings_or_report()
     alert_settings = settings_of_alerts()
     if settings is None or alert_settings is None:
@@ -51,6 +49,13 @@ def run(argv: Sequence[str]) -> int:
         return EXIT_OK
     services = services_or_report(alert_settings)
     return EXIT_MISCONFIGURED if services is None else _watch(settings, alert_settings, services)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    return new_parser(
+        "alerts", "Tell a person of each condition of the bridge, by the services of IBKR_BRIDGE_ALERTS.", EXAMPLES
+    )
 
 
 def settings_of_alerts() -> AlertSettings | None:

@@ -40,7 +40,9 @@ def run(argv: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
     return new_parser(
-        "serve", "Run the bridge until a signal comes. SIGHUP reloads the keys, the log level and the access log.", EXAMPLES
+        "serve",
+        "Run the bridge until a signal comes. SIGHUP reloads the keys, the log level and the access log.",
+        EXAMPLES,
     )
 
 

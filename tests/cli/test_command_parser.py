@@ -12,9 +12,6 @@ import pytest
 from ibkr_bridge.cli import COMMANDS, main
 from ibkr_bridge.cli.command_parser import module_of, new_parser, parser_of
 
-WITHOUT_EXAMPLES = {"doctor"}
-"""Commands whose one option needs none."""
-
 
 def parsers(command: str) -> Iterator[argparse.ArgumentParser]:
     """The parser of a command, and those of its verbs."""
@@ -31,7 +28,7 @@ def examples(text: str, command: str) -> list[list[str]]:
     return [shlex.split(re.split(r" {2,}", line)[0]) for line in lines]
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - WITHOUT_EXAMPLES))
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_help_has_examples_that_can_be_typed(command: str) -> None:
     """People copy them. The parser of the command accepts each."""
     for parser in parsers(command):

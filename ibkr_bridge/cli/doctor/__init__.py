@@ -4,6 +4,6 @@ Facts are collected first, at the same time and each in bounded time. Then small
 findings, and a table says which functions there are.
 """
 
-from ibkr_bridge.cli.doctor.command import run
+from ibkr_bridge.cli.doctor.command import build_parser, run
 
-__all__ = ["run"]
+__all__ = ["build_parser", "run"]

@@ -10,6 +10,7 @@ from ibkr_bridge.cli.doctor.finding import Finding, Layer
 from ibkr_bridge.cli.doctor.state_facts import StateFacts
 from ibkr_bridge.conditions.rules import MIN_FREE_BYTES
 from ibkr_bridge.config.env_reader import DEMO_KEY, GENKEY_HINT
+from ibkr_bridge.program_name import PROGRAM
 
 MIN_PYTHON = "3.11"
 MIN_KEY_CHARACTERS = 12  # different ones; a random key of 32 characters has 20 or more
@@ -121,7 +122,7 @@ def journal(facts: Facts) -> Iterator[Finding]:
     if not state.has_journal:
         yield Finding(Layer.STATE, "orders", "no order has been recorded yet")
     elif state.journal_flaw:
-        fix = "see what is wrong: bridge.py orders verify; move the file away to begin a new one"
+        fix = f"see what is wrong: {PROGRAM} orders verify; move the file away to begin a new one"
         yield Finding(Layer.STATE, "orders", state.journal_flaw, "entries that nobody has changed", fix)
     else:
         yield Finding(Layer.STATE, "orders", f"{state.journal_entries} entries in the journal, all unchanged")
