@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from aiohttp import web
 
 from ibkr_bridge.calls.context import CallContext, CallerGone
 from ibkr_bridge.calls.messages import Response
+from ibkr_bridge.clock import utc_text
 from ibkr_bridge.ibkr.catalogue import account_from_path
 from ibkr_bridge.orders.request import OrderRequest
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import REQUEST_CONTEXT
 from ibkr_bridge.server.delivery import unread_check
 from ibkr_bridge.server.request_parsing import idempotency_key
+
+RESET_IS_SOON = timedelta(minutes=10)
 
 
 async def submit_order(
@@ -35,10 +40,18 @@ async def submit_order(
         raise ConnectionResetError("the caller disconnected before anything was sent") from exc
     finally:
         record = request_context.order_record = order_request.record
+        request_context.warning = _warning(profile)
         if record is not None:
             submitter = profile.orders.submitter
             request_context.on_delivered = lambda arrived: submitter.on_delivery(record, arrived=arrived)
             record.was_unread = unread_check(request)
+
+
+def _warning(profile: Profile) -> str:
+    """That IBKR ends the login soon: the outcome of an order may then be known only after the next one."""
+    keeper = profile.keeper
+    is_soon = keeper.next_reset - keeper.utc() <= RESET_IS_SOON
+    return f"login_ends {utc_text(keeper.next_reset)}" if is_soon else ""
 
 
 def _order_request(

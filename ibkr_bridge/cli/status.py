@@ -108,6 +108,8 @@ def _condition_lines(status: dict[str, Any], *, in_color: bool) -> Iterator[str]
         word = paint(severity, SEVERITY_STYLES.get(severity, "yellow"), in_color=in_color)
         yield f"{word} {escape_unprintable(each['id'] + ': ' + each['text'])}"
         yield escape_unprintable(f"   to do: {each['do']}" + (f" ({each['url']})" if each["url"] else ""))
+        if each["tunnel"]:
+            yield escape_unprintable(f"   from another computer: {each['tunnel']}")
 
 
 def _since(status: dict[str, Any], now: datetime) -> str:

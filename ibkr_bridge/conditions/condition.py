@@ -6,10 +6,15 @@ The id of a condition of the session is the reason of its state, so that one wor
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import cache
+from urllib.parse import urlsplit
+
+from ibkr_bridge.config.value_types import is_loopback
 
 
 class Severity(Enum):
@@ -163,7 +168,7 @@ KINDS: Mapping[str, Kind] = {
             "login_ends",
             N,
             "IBKR ends the login at {at} UTC",
-            "be ready to sign in then: have the phone with IBKR Mobile at hand",
+            "have the phone with IBKR Mobile at hand then: to approve the new login takes about three minutes",
         ),
         # Calls and orders.
         Kind(
@@ -234,6 +239,10 @@ class Condition:
     text: str = field(metadata={"doc": "What is the case, for a person."})
     do: str = field(metadata={"doc": "What that person should do."})
     url: str | None = field(metadata={"doc": "Where to do it; null if there is no such place."})
+    tunnel: str | None = field(
+        default=None,
+        metadata={"doc": "A command that opens a way to `url` for another computer; null if none is needed."},
+    )
 
     @property
     def stops(self) -> bool:
@@ -268,4 +277,15 @@ def write_condition(found: Found, profile: str | None, first_seen: datetime, sig
     kind = KINDS[found.id]
     text, do = (template.format_map(found.values) for template in (kind.text, kind.do))
     url = sign_in_url if kind.needs_sign_in else None
-    return Condition(kind.id, profile, kind.severity.value, found.since or first_seen, text, do, url)
+    tunnel = tunnel_to(url) if url is not None else None
+    return Condition(kind.id, profile, kind.severity.value, found.since or first_seen, text, do, url, tunnel)
+
+
+@cache
+def tunnel_to(url: str) -> str | None:
+    """The command with which another computer reaches an address of this one; None for any other address."""
+    parts = urlsplit(url)
+    if parts.hostname is None or not is_loopback(parts.hostname):
+        return None
+    port = parts.port or 443
+    return f"ssh -N -L {port}:127.0.0.1:{port} {socket.gethostname()}"

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from ibkr_bridge.conditions.condition import Found
 
 FLAPPING_LOSSES = 3  # in an hour; one loss a day is usual at IBKR
-LOGIN_ENDS_SOON = timedelta(minutes=30)
 STREAM_DOWN_AFTER = timedelta(seconds=60)  # it reconnects within seconds as a rule
 MAX_SKEW_S = 10.0  # heartbeats come late by a second or two; a token lives for minutes, an order for seconds
 MIN_FREE_BYTES = 200 * 1024 * 1024  # of the disk; the journal of a year has some ten MiB
@@ -46,6 +45,8 @@ class ProfileFacts:
     """Of the session in the last hour."""
     maintenance_until: datetime | None = None
     login_ends: datetime | None = None
+    remind_before: timedelta = timedelta(minutes=30)
+    """How long before the end of the login a person is reminded."""
     ghost_calls: int = 0
     slots: int = 1
     penalty_s: int = 0
@@ -120,7 +121,7 @@ def _maintenance(facts: ProfileFacts) -> Found | None:
 
 def _login_ends(facts: ProfileFacts) -> Found | None:
     end = facts.login_ends
-    if end is None or not facts.now <= end <= facts.now + LOGIN_ENDS_SOON:
+    if end is None or not facts.now <= end <= facts.now + facts.remind_before:
         return None
     return Found("login_ends", values={"at": f"{end:%H:%M}"})
 

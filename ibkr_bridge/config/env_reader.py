@@ -16,7 +16,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ibkr_bridge.config.near_misses import misspelt_protective_setting
-from ibkr_bridge.config.value_types import Problem, WeeklyWindow, is_file, is_loopback
+from ibkr_bridge.config.value_types import Problem, WeeklyMoment, WeeklyWindow, is_file, is_loopback
 from ibkr_bridge.program_name import name_commands
 
 E = TypeVar("E", bound=Enum)
@@ -225,6 +225,17 @@ class EnvReader:
                 name, self._printable_value(text), "allowed: 'mon-fri 01:00-01:15; sat 18:00-24:00', or none"
             )
             return ()
+
+    def moments(self, name: str, default: str) -> tuple[WeeklyMoment, ...]:
+        """Times of the week, separated by semicolons; at least one."""
+        text = self._raw(name) or default
+        try:
+            moments = tuple(WeeklyMoment.parse(part) for part in text.split(";") if part.strip())
+        except ValueError:
+            moments = ()
+        if not moments:
+            self._add_problem(name, self._printable_value(text), "allowed: 'daily 00:00; sun 01:00 America/New_York'")
+        return moments or (WeeklyMoment.parse(default),)
 
     def file(self, name: str) -> Path | None:
         """A file that must exist."""

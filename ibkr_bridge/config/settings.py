@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache
@@ -25,7 +26,7 @@ from ibkr_bridge.config.sources import (
     read_secret_files,
     systemd_env_copy,
 )
-from ibkr_bridge.config.value_types import Fingerprint, Problem, WeeklyWindow
+from ibkr_bridge.config.value_types import Fingerprint, Problem, WeeklyMoment, WeeklyWindow
 from ibkr_bridge.program_name import name_commands
 
 PUBLIC_KEY = "found the key of `bridge.py demo`, which everybody knows"
@@ -151,6 +152,10 @@ class Settings:
     """The region whose midnight ends the session."""
     maintenance: tuple[WeeklyWindow, ...]
     """IBKR's known maintenance windows, in the local time of the region."""
+    resets: tuple[WeeklyMoment, ...]
+    """When IBKR ends every login; in the local time of the region, unless a zone is named."""
+    remind_before: timedelta
+    """How long before that a person is reminded; zero for no reminder."""
     log_level: LogLevel
     """The least important level that is written."""
     log_format: LogFormat
@@ -221,6 +226,8 @@ class Settings:
             add_coid=read.flag("IBKR_BRIDGE_ADD_COID", default=True),
             region=read.choice("IBKR_BRIDGE_REGION", Region, default=Region.AMERICA),
             maintenance=read.windows("IBKR_BRIDGE_MAINTENANCE"),
+            resets=read.moments("IBKR_BRIDGE_RESETS", default="daily 00:00"),
+            remind_before=timedelta(minutes=read.seconds("IBKR_BRIDGE_REMIND_BEFORE", default=30.0, low=0, high=720)),
             log_level=read.choice("IBKR_BRIDGE_LOG_LEVEL", LogLevel, default=LogLevel.INFO),
             log_format=read.choice("IBKR_BRIDGE_LOG_FORMAT", LogFormat, default=LogFormat.AUTO),
             access_log=read.choice("IBKR_BRIDGE_ACCESS_LOG", AccessLog, default=AccessLog.ALL),

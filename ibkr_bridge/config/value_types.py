@@ -1,4 +1,5 @@
-"""Types of settings that Python does not have, and the problem of a setting. No I/O, except `is_file`."""
+"""Types of settings that Python does not have, and the problem of a setting. No I/O, except `is_file` and
+the zone of a `WeeklyMoment`."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -44,6 +46,38 @@ class WeeklyWindow:
         if window.end <= window.start:
             raise ValueError("the window ends before it starts")
         return window
+
+
+@dataclass(frozen=True)
+class WeeklyMoment:
+    """A time of day on some days of the week. Monday is 0."""
+
+    days: frozenset[int]
+    at: time
+    zone: str | None
+    """The zone of the time; None for that of the region."""
+
+    @classmethod
+    def parse(cls, text: str) -> WeeklyMoment:
+        """Parse a text such as `daily 00:00` or `sun 01:00 America/New_York`.
+
+        Raises:
+            ValueError: the text has another form, or there is no such zone.
+        """
+        days, at, *zone = text.split()
+        if len(zone) > 1:
+            raise ValueError("there is something behind the zone")
+        moment = cls(_parse_days(days.lower()), _parse_time(at), zone[0] if zone else None)
+        if moment.at == time.max:
+            raise ValueError("the end of a day is 00:00 of the next one")
+        return moment if moment.zone is None else moment._checked()
+
+    def _checked(self) -> WeeklyMoment:
+        try:
+            ZoneInfo(self.zone or "")
+        except (KeyError, OSError) as exc:
+            raise ValueError("there is no such zone") from exc
+        return self
 
 
 def _parse_days(text: str) -> frozenset[int]:

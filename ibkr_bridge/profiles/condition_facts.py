@@ -28,6 +28,7 @@ def facts_of(profile: Profile) -> ProfileFacts:
         losses=profile.session_losses.last_hour,
         maintenance_until=keeper.maintenance_end,
         login_ends=keeper.next_reset if keeper.session.has_login else None,
+        remind_before=profile.settings.remind_before,
         ghost_calls=slots.ghost_calls,
         slots=slots.total,
         penalty_s=penalty.box_s,

@@ -114,7 +114,7 @@ def build_profile(
                 upstream, admission, penalty_box, cached_reads, completion.observer, persistent_windows.record
             )
         ),
-        Policy(settings.gateway_watch_s, settings.compete, settings.region, settings.maintenance),
+        Policy(*(settings.gateway_watch_s, settings.compete, settings.region, settings.maintenance), settings.resets),
         clock,
         bus,
         redactor,

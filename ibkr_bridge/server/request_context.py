@@ -43,6 +43,8 @@ class RequestContext:
     """Called when it is answered: gives back what it took of what all callers share."""
     body: bytes = field(default=b"", repr=False)
     """The body of the request, as far as a handler has read it."""
+    warning: str = ""
+    """What the caller of an order should know, for the header X-Bridge-Warning; empty if there is nothing."""
     timing: CallTiming | None = None
     """How long a proxied call took so far; None for everything else."""
     ibkr_message: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDict
 
 from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, SETTINGS
 from ibkr_bridge.server.connection import KEEPALIVE_HINT_S, SERVER_NAME
@@ -26,19 +27,26 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers["X-Bridge-Mode"] = app[SETTINGS].trading_mode.value
     headers[hdrs.CACHE_CONTROL] = caching
     if context is not None:
-        headers["X-Request-ID"] = context.request_id
-        headers["X-Bridge-Source"] = context.source
-        if (order := context.shown_order) is not None and order.state is not None:
-            headers["X-Bridge-Order"] = order.id
-            headers["X-Bridge-Order-State"] = order.state.value
-        if context.age_s is not None:
-            headers[hdrs.AGE] = str(int(context.age_s))
-        if context.no_content_type:
-            headers.pop(hdrs.CONTENT_TYPE, None)
-        if timing := context.server_timing:
-            headers["Server-Timing"] = timing
+        _add_of_request(headers, context)
     if app[DRAIN].is_ending:
         response.force_close()
         headers[hdrs.CONNECTION] = "close"  # aiohttp has set it before it calls this
     if response.keep_alive:
         headers["Keep-Alive"] = KEEPALIVE_HEADER
+
+
+def _add_of_request(headers: CIMultiDict[str], context: RequestContext) -> None:
+    """Add what is known of the request."""
+    headers["X-Request-ID"] = context.request_id
+    headers["X-Bridge-Source"] = context.source
+    if (order := context.shown_order) is not None and order.state is not None:
+        headers["X-Bridge-Order"] = order.id
+        headers["X-Bridge-Order-State"] = order.state.value
+    if context.warning:
+        headers["X-Bridge-Warning"] = context.warning
+    if context.age_s is not None:
+        headers[hdrs.AGE] = str(int(context.age_s))
+    if context.no_content_type:
+        headers.pop(hdrs.CONTENT_TYPE, None)
+    if timing := context.server_timing:
+        headers["Server-Timing"] = timing

@@ -3,7 +3,8 @@
 IBKR says (campus pages "Client Portal API v1" and "Web API"): a session ends at midnight of the region that serves it
 (New York, Zug, Hong Kong); `/iserver` has a short break about 01:00 local on weekdays; the whole Web API is maintained
 on Saturday evenings. IBKR does not publish the hours of the last window: we take 18:00 to midnight for "evening".
-`IBKR_BRIDGE_REGION` and `IBKR_BRIDGE_MAINTENANCE` override both place and hours.
+`IBKR_BRIDGE_REGION`, `IBKR_BRIDGE_MAINTENANCE` and `IBKR_BRIDGE_RESETS` override place and hours. The login of IB
+Gateway, another program of IBKR's, ends once a week, on Sunday at 01:00 in New York (IBKR's guide "Auto restart").
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from ibkr_bridge.config.settings import Region
-from ibkr_bridge.config.value_types import WeeklyWindow
+from ibkr_bridge.config.value_types import WeeklyMoment, WeeklyWindow
 
 ZONES: Mapping[Region, str] = {
     Region.AMERICA: "America/New_York",
     Region.EUROPE: "Europe/Zurich",
     Region.ASIA: "Asia/Hong_Kong",
 }
+
+
+DAILY_RESET = WeeklyMoment.parse("daily 00:00")
 
 
 def window_end(now: datetime, region: Region, windows: Iterable[WeeklyWindow]) -> datetime | None:
@@ -33,10 +37,16 @@ def window_end(now: datetime, region: Region, windows: Iterable[WeeklyWindow]) -
     return max(ends).astimezone(UTC) if ends else None
 
 
-def next_reset(now: datetime, region: Region) -> datetime:
-    """The next midnight of the region, in UTC, when IBKR ends every login."""
-    local = now.astimezone(ZoneInfo(ZONES[region]))
-    return _time_of_day(local, time.max).astimezone(UTC)
+def next_reset(now: datetime, region: Region, resets: Iterable[WeeklyMoment] = (DAILY_RESET,)) -> datetime:
+    """When IBKR next ends every login, in UTC."""
+    return min(_next(now, moment, ZoneInfo(moment.zone or ZONES[region])) for moment in resets)
+
+
+def _next(now: datetime, moment: WeeklyMoment, zone: ZoneInfo) -> datetime:
+    today = now.astimezone(zone).date()
+    days = (today + timedelta(days=ahead) for ahead in range(9))  # a week, and a day whose time has passed
+    times = (datetime.combine(day, moment.at, zone).astimezone(UTC) for day in days if day.weekday() in moment.days)
+    return next(each for each in times if each > now)
 
 
 def _time_of_day(day: datetime, at: time) -> datetime:

@@ -13,9 +13,10 @@ from datetime import datetime
 from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Compete, Region
-from ibkr_bridge.config.value_types import WeeklyWindow
+from ibkr_bridge.config.value_types import WeeklyMoment, WeeklyWindow
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import maintenance
+from ibkr_bridge.session.maintenance import DAILY_RESET
 from ibkr_bridge.session.preflight import Accounts
 from ibkr_bridge.session.refused_calls import RefusedCalls
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState, initial_session
@@ -35,6 +36,7 @@ class Policy:
     compete: Compete
     region: Region
     maintenance: tuple[WeeklyWindow, ...]
+    resets: tuple[WeeklyMoment, ...] = (DAILY_RESET,)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class SessionStatus:
     @property
     def next_reset(self) -> datetime:
         """When IBKR next ends every login."""
-        return maintenance.next_reset(self._clock.utc(), self._policy.region)
+        return maintenance.next_reset(self._clock.utc(), self._policy.region, self._policy.resets)
 
     def session_id(self) -> str:
         """IBKR's id of the session from the last tickle; empty if there is none."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ibkr_bridge.config.value_types import Fingerprint, WeeklyWindow, is_loopback
+from ibkr_bridge.config.value_types import Fingerprint, WeeklyMoment, WeeklyWindow, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -97,3 +97,26 @@ def test_loopback_names_and_addresses(host: str, is_local: bool) -> None:
 def test_no_text_crashes_the_loopback_check(host: str) -> None:
     """It gets every Host header."""
     assert is_loopback(host) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("daily 00:00", WeeklyMoment(frozenset(range(7)), time(0), None)),
+        (" SUN  01:00  America/New_York ", WeeklyMoment(frozenset({6}), time(1), "America/New_York")),
+        ("mon-fri 06:30", WeeklyMoment(frozenset(range(5)), time(6, 30), None)),
+    ],
+)
+def test_a_moment_of_the_week_is_parsed(text: str, moment: WeeklyMoment) -> None:
+    """With a zone, or in that of the region."""
+    assert WeeklyMoment.parse(text) == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "daily", "00:00", "daily 24:00", "daily 25:00", "day 00:00", "sun 01:00 Nowhere/City", "sun 01:00 UTC later"],
+)
+def test_a_malformed_moment_is_refused(text: str) -> None:
+    """The setting is then a problem with a hint."""
+    with pytest.raises(ValueError, match=r".*"):
+        WeeklyMoment.parse(text)

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.config.settings import Region, Settings
-from ibkr_bridge.config.value_types import WeeklyWindow
+from ibkr_bridge.config.value_types import WeeklyMoment, WeeklyWindow
 from ibkr_bridge.session.maintenance import ZONES, next_reset, window_end
 from tests.clocks import NOON
 from tests.harness import KEY
@@ -104,3 +104,34 @@ def test_the_next_reset_is_in_the_future_within_25_hours(moment: datetime, regio
 
     assert moment < reset <= moment + timedelta(hours=25)
     assert reset.astimezone(ZoneInfo(ZONES[region])).strftime("%H:%M:%S") == "00:00:00"
+
+
+SUNDAY = WeeklyMoment.parse("sun 01:00 America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("moment", "reset"),
+    [
+        ("2026-06-17 12:00", "2026-06-21 01:00"),
+        ("2026-06-21 00:59:59", "2026-06-21 01:00"),
+        ("2026-06-21 01:00", "2026-06-28 01:00"),
+        ("2026-10-31 12:00", "2026-11-01 01:00"),  # an hour that there is twice
+    ],
+)
+def test_an_ib_gateway_is_reset_once_a_week(moment: str, reset: str) -> None:
+    """In New York, wherever the region is."""
+    assert next_reset(at(moment), Region.ASIA, (SUNDAY,)) == at(reset)
+
+
+def test_the_first_of_several_resets_counts() -> None:
+    """Whatever their order in the setting."""
+    daily = WeeklyMoment.parse("daily 00:00")
+
+    assert next_reset(at("2026-06-20 23:30"), Region.AMERICA, (SUNDAY, daily)) == at("2026-06-21 00:00")
+    assert next_reset(at("2026-06-21 00:30"), Region.AMERICA, (SUNDAY, daily)) == at("2026-06-21 01:00")
+
+
+@given(MOMENTS, st.sampled_from(Region))
+def test_a_weekly_reset_is_in_the_future_within_a_week_and_an_hour(moment: datetime, region: Region) -> None:
+    """In the week in which clocks change it has another length."""
+    assert moment < next_reset(moment, region, (SUNDAY,)) <= moment + timedelta(days=7, hours=1)

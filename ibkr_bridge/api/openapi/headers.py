@@ -100,6 +100,7 @@ RESPONSE_HEADERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Age": ("Seconds since IBKR gave a cached answer.", {"type": "integer"}),
     "X-Bridge-Order": ("The bridge's id of the order.", _TEXT),
     "X-Bridge-Order-State": ("The state of the order.", _TEXT),
+    "X-Bridge-Warning": ("`login_ends` and the time, if IBKR ends the login within ten minutes.", _TEXT),
     "Retry-After": ("Seconds after which the request may be sent again.", {"type": "integer", "minimum": 1}),
     "WWW-Authenticate": ("How to send a key.", _TEXT),
 }
@@ -119,7 +120,7 @@ def response_headers(names: tuple[str, ...]) -> dict[str, dict[str, str]]:
 
 def success_headers(route: Route) -> tuple[str, ...]:
     """The headers that only responses to calls of IBKR have."""
-    of_order = ("X-Bridge-Order", "X-Bridge-Order-State") if _sends_order(route) else ()
+    of_order = ("X-Bridge-Order", "X-Bridge-Order-State", "X-Bridge-Warning") if _sends_order(route) else ()
     return ("Server-Timing", "Age", *of_order) if _asks_ibkr(route) else ()
 
 

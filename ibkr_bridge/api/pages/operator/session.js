@@ -14,6 +14,7 @@ function conditionsOf(status) {
   return status.conditions.map((each) => e("div", { class: `condition ${each.severity}`, "data-key": each.id + each.profile },
     e("p", { class: "what" }, `${each.severity}: ${each.text}`),
     e("p", null, `To do: ${each.do}`, each.url && [" ", e("a", { href: each.url, rel: "noreferrer", target: "_blank" }, each.url)]),
+    each.tunnel && e("p", null, "From another computer, first run ", e("code", null, each.tunnel), ` and then open https://localhost:${new URL(each.url).port}.`),
     e("p", { class: "soft" }, `${each.id}, since ${app.words.moment(each.since)}`)));
 }
 
