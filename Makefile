@@ -13,7 +13,7 @@ CLIENT_SOURCES := $(wildcard clients/typescript/src/*.ts clients/typescript/*.js
 APP := examples/nextjs/node_modules/.for-running
 BROWSER := tests/browser/node_modules/.for-testing
 
-.PHONY: help setup demo example test test-slow test-system test-node test-browser test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders bench-plain mutation clean
+.PHONY: help setup demo example test test-slow test-system test-node test-browser test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders bench-plain bench-operator mutation clean
 
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
@@ -29,6 +29,7 @@ help:
 	@echo "make bench-slow-disk  measure health and streams while a write of the journal takes two seconds; half a minute"
 	@echo "make bench-many-orders  measure memory and start of a day with 200,000 orders; a minute"
 	@echo "make bench-plain  measure the plain API beside the calls it is made of; half a minute"
+	@echo "make bench-operator  measure what metrics, the page and an idle bridge cost; two minutes"
 	@echo "make mutation  plant faults in the code of the money path and count those that its tests notice (MUTATION_MINUTES=$(MUTATION_MINUTES))"
 	@echo "make test-gateway CPGW_DIR=...   compare the simulated Gateway with a real one; docs/gateway.md"
 	@echo "make setup   make the environment in .venv"
@@ -139,6 +140,9 @@ bench-slow-disk: $(RUN)
 
 bench-plain: $(RUN)
 	@$(BIN)/python -m bench.plain $(ARGS)
+
+bench-operator: $(RUN)
+	@$(BIN)/python -m bench.operator_page $(ARGS)
 
 bench-many-orders: $(RUN)
 	@$(BIN)/python -m bench.many_orders

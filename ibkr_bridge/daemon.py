@@ -119,7 +119,7 @@ class Bridge:
         self.state_directory = StateDirectory(settings.state_dir)
         self._running_mark = RunningMark(settings.state_dir)
         self._counts = RequestCounts()
-        self._samples = RequestSamples(self.clock.utc)
+        self._samples = RequestSamples(self.clock)
         bus.subscribe(self._counts.on_event)
         bus.subscribe(self._samples.on_event)
         self._demo = demo
@@ -243,7 +243,7 @@ class Bridge:
         app[METRICS] = Metrics(self._counts, self._statuses).render
         app[OPENAPI] = encoded_document
         app[REQUEST_SAMPLES], app[PLACES_OF_PAGES] = self._samples, asyncio.Semaphore(MAX_OPEN_PAGES)
-        app[RECENT_REQUESTS] = RecentRequests(self.clock.utc, holds_bodies=self._demo is not None)
+        app[RECENT_REQUESTS] = RecentRequests(self.clock, holds_bodies=self._demo is not None)
         if self._demo is not None:
             app[DEMO] = self._demo
         app.on_response_prepare.append(add_headers)

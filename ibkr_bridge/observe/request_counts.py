@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ibkr_bridge.events import Event, OrderChanged, RequestServed, SessionLost, StreamClosed
 
@@ -25,22 +26,38 @@ class Durations:
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     total_s: float = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one request."""
-        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
-        self.total_s += seconds
+
+Key = tuple[str, str, str, int, str | None, str]
+"""The fields of a `Kind`."""
+
+
+class Kind(NamedTuple):
+    """What requests of one kind have in common. Routes are patterns, so there are few kinds."""
+
+    profile: str
+    method: str
+    route: str
+    status: int
+    code: str | None
+    source: str
+
+
+@dataclass
+class KindCount:
+    """How many requests of one kind there were, and the durations that they are part of."""
+
+    kind: Kind
+    durations: Durations
+    requests: int = 0
 
 
 class RequestCounts:
-    """The counts since the start."""
+    """The counts since the start. A request is found in one dictionary; the sums are made when somebody asks."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str, str, int]] = Counter()
-        """By profile, method, route and status. Routes are patterns, so there are few."""
+        self._kinds: dict[Key, KindCount] = {}
         self.durations: dict[tuple[str, str], Durations] = {}
         """By profile and source."""
-        self.errors: Counter[tuple[str, str]] = Counter()
-        """By profile and the code of an error of the bridge."""
         self.orders: Counter[tuple[str, str]] = Counter()
         """Events of orders, by profile and event."""
         self.losses: Counter[str] = Counter()
@@ -63,13 +80,32 @@ class RequestCounts:
             self.closed_streams[event.profile or NO_PROFILE, event.reason] += 1
 
     def _on_request(self, event: RequestServed) -> None:
-        profile = event.profile or NO_PROFILE
         method = event.method if event.method in METHODS else OTHER_METHOD
-        self.requests[profile, method, event.route, event.status] += 1
-        if event.code is not None:
-            self.errors[profile, event.code] += 1
-        key = (profile, event.source)
-        durations = self.durations.get(key)
-        if durations is None:
-            durations = self.durations[key] = Durations()
-        durations.add(event.ms / 1000.0)
+        key = (event.profile or NO_PROFILE, method, event.route, event.status, event.code, event.source)
+        kind = self._kinds.get(key) or self._add_kind(Kind(*key))
+        kind.requests += 1
+        seconds, durations = event.ms / 1000.0, kind.durations
+        durations.counts[bisect_left(BUCKETS_S, seconds)] += 1
+        durations.total_s += seconds
+
+    def _add_kind(self, kind: Kind) -> KindCount:
+        durations = self.durations.setdefault((kind.profile, kind.source), Durations())
+        return self._kinds.setdefault(kind, KindCount(kind, durations))
+
+    @property
+    def requests(self) -> Counter[tuple[str, str, str, int]]:
+        """By profile, method, route and status."""
+        found: Counter[tuple[str, str, str, int]] = Counter()
+        for each in self._kinds.values():
+            kind = each.kind
+            found[kind.profile, kind.method, kind.route, kind.status] += each.requests
+        return found
+
+    @property
+    def errors(self) -> Counter[tuple[str, str]]:
+        """By profile and the code of an error of the bridge."""
+        found: Counter[tuple[str, str]] = Counter()
+        for each in self._kinds.values():
+            if each.kind.code is not None:
+                found[each.kind.profile, each.kind.code] += each.requests
+        return found

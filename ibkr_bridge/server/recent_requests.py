@@ -6,13 +6,12 @@ Bodies are held only in a demo.
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl
 
+from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import ProbeServed, RequestServed
 from ibkr_bridge.server.request_target import Target, UpstreamTarget
 
@@ -41,19 +40,23 @@ class RecentRequest:
         return list(dict.fromkeys(name for name, _ in parse_qsl(query, keep_blank_values=True)))
 
 
+Remembered = tuple[int, float, RequestServed, Target | None, UpstreamTarget | None, tuple[bytes, bytes] | None]
+"""The fields of a `RecentRequest`: each request adds one, and few are ever looked at."""
+
+
 class RecentRequests:
     """The last requests. Probes that found all well, and what the page itself requests, are not among them.
 
     Args:
-        utc: returns the time.
+        clock: its monotonic seconds are noted with each request, since they cost less than the time of day.
         holds_bodies: whether it holds bodies too.
     """
 
-    def __init__(self, utc: Callable[[], datetime], *, holds_bodies: bool = False) -> None:
-        self._utc = utc
+    def __init__(self, clock: Clock, *, holds_bodies: bool = False) -> None:
+        self._clock = clock
         self.holds_bodies = holds_bodies
-        self._numbers = itertools.count(1)
-        self._requests: deque[RecentRequest] = deque(maxlen=MAX_REQUESTS)
+        self._count = 0
+        self._requests: deque[Remembered] = deque(maxlen=MAX_REQUESTS)
 
     def __repr__(self) -> str:
         return f"<RecentRequests {len(self._requests)}>"
@@ -69,12 +72,17 @@ class RecentRequests:
         if isinstance(served, ProbeServed):
             return
         held = (bodies[0][:MAX_BODY_BYTES], bodies[1][:MAX_BODY_BYTES]) if self.holds_bodies else None
-        number, now = next(self._numbers), self._utc()
-        self._requests.append(RecentRequest(number, now, served, target, upstream_target, held))
+        self._count += 1
+        self._requests.append((self._count, self._clock.now(), served, target, upstream_target, held))
 
     def after(self, number: int, profile: str) -> list[RecentRequest]:
         """The requests of a profile and those without a valid key, later than one of them; the earliest first."""
-        return [each for each in self._requests if each.number > number and each.served.profile in (None, profile)]
+        utc, now = self._clock.utc(), self._clock.now()
+        return [
+            RecentRequest(count, utc - timedelta(seconds=now - at), served, target, upstream_target, bodies)
+            for count, at, served, target, upstream_target, bodies in self._requests
+            if count > number and served.profile in (None, profile)
+        ]
 
     def find(self, number: int, profile: str) -> RecentRequest | None:
         """One of them; None if it is not there any more."""

@@ -6,10 +6,10 @@ The page draws charts of them. A request costs one addition to a list while nobo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ibkr_bridge.clock import Clock
 from ibkr_bridge.events import Event, ProbeServed, RequestServed
 
 INTERVAL_S = 10
@@ -38,15 +38,15 @@ class RequestSamples:
     """The requests of the last hour, in samples; probes of monitors that found all well are not counted.
 
     Args:
-        utc: returns the time.
+        clock: its monotonic seconds decide when a sample ends, since they cost each request less than the time of day.
     """
 
-    def __init__(self, utc: Callable[[], datetime]) -> None:
-        self._utc = utc
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._samples: deque[RequestSample] = deque(maxlen=SAMPLES)
-        self._began = _beginning(utc())
         self._delays: list[float] = []
         self._requests = self._failed = 0
+        self._begin_sample()
 
     def __repr__(self) -> str:
         return f"<RequestSamples {len(self._samples)} samples>"
@@ -55,25 +55,32 @@ class RequestSamples:
         """Count an event, if it is a request."""
         if not isinstance(event, RequestServed) or isinstance(event, ProbeServed):
             return
-        self._close_sample()
+        if self._clock.now() >= self._ends_at:
+            self._close_sample()
         self._requests += 1
-        self._failed += event.status >= FAILED_STATUS
+        if event.status >= FAILED_STATUS:
+            self._failed += 1
         if len(self._delays) < MAX_DELAYS and event.ms < STREAM_LIKE_MS:
             self._delays.append(event.ms)
 
     def samples(self) -> list[RequestSample]:
         """The samples that are complete, the earliest first. Ten seconds without a request have none."""
-        self._close_sample()
-        limit = self._utc() - timedelta(seconds=INTERVAL_S * SAMPLES)
+        if self._clock.now() >= self._ends_at:
+            self._close_sample()
+        limit = self._clock.utc() - timedelta(seconds=INTERVAL_S * SAMPLES)
         return [each for each in self._samples if each.at >= limit]
 
     def _close_sample(self) -> None:
-        now = self._utc()
-        if timedelta() <= now - self._began < timedelta(seconds=INTERVAL_S):
-            return
         if self._requests:
             self._samples.append(_sample(self._began, self._requests, self._failed, sorted(self._delays)))
-        self._began, self._requests, self._failed, self._delays = _beginning(now), 0, 0, []
+        self._requests, self._failed, self._delays = 0, 0, []
+        self._begin_sample()
+
+    def _begin_sample(self) -> None:
+        """Begin with the ten seconds of the clock that the present is in."""
+        now = self._clock.utc()
+        self._began = now.replace(second=now.second - now.second % INTERVAL_S, microsecond=0)
+        self._ends_at = self._clock.now() + INTERVAL_S - (now - self._began).total_seconds()
 
 
 def _sample(at: datetime, requests: int, failed: int, delays: list[float]) -> RequestSample:
@@ -81,8 +88,3 @@ def _sample(at: datetime, requests: int, failed: int, delays: list[float]) -> Re
         return delays[min(len(delays) - 1, int(len(delays) * share))] if delays else None
 
     return RequestSample(at, requests, failed, quantile(0.5), quantile(0.95))
-
-
-def _beginning(now: datetime) -> datetime:
-    """The beginning of the ten seconds that a time is in."""
-    return now.replace(second=now.second - now.second % INTERVAL_S, microsecond=0)

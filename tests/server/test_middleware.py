@@ -56,7 +56,7 @@ class AppUnderTest:
         self.app = web.Application(middlewares=middlewares())
         self.app[SETTINGS], self.app[BUS], self.app[REDACTOR] = settings, bus, redactor
         self.app[REQUEST_SHARES] = RequestShares()
-        self.app[RECENT_REQUESTS] = RecentRequests(SystemClock().utc)
+        self.app[RECENT_REQUESTS] = RecentRequests(SystemClock())
         self.app[KEYRING], self.app[DRAIN], self.app[OWN_ROUTES] = KeyRing(settings), self.drain, ROUTES
         self.app.router.add_get("/things/{id}", handler)
         self.app.router.add_get("/up", handler)

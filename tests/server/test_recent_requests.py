@@ -17,7 +17,7 @@ def served(profile: str | None = "main", kind: type[RequestServed] = RequestServ
 
 def test_the_latest_are_remembered_each_with_a_number_of_its_own() -> None:
     """So a reader gets each once."""
-    recent = RecentRequests(ManualClock().utc)
+    recent = RecentRequests(ManualClock())
     for _ in range(MAX_REQUESTS + 5):
         recent.add(served(), None, None, NOTHING)
 
@@ -31,7 +31,7 @@ def test_the_latest_are_remembered_each_with_a_number_of_its_own() -> None:
 
 def test_a_profile_does_not_see_the_requests_of_another() -> None:
     """Those without a valid key belong to nobody, and everybody may see them."""
-    recent = RecentRequests(ManualClock().utc)
+    recent = RecentRequests(ManualClock())
     for profile in ("main", "other", None):
         recent.add(served(profile), None, None, NOTHING)
 
@@ -41,7 +41,7 @@ def test_a_profile_does_not_see_the_requests_of_another() -> None:
 
 def test_good_probes_are_left_out() -> None:
     """A monitor would push everything else out."""
-    recent = RecentRequests(ManualClock().utc)
+    recent = RecentRequests(ManualClock())
     recent.add(served(kind=ProbeServed), None, None, NOTHING)
 
     assert recent.after(0, "main") == []
@@ -51,7 +51,7 @@ def test_bodies_are_held_in_a_demo_only_and_cut() -> None:
     """They have account numbers."""
     bodies = (b"a" * (MAX_BODY_BYTES + 1), b"b")
     for holds in (False, True):
-        recent = RecentRequests(ManualClock().utc, holds_bodies=holds)
+        recent = RecentRequests(ManualClock(), holds_bodies=holds)
         recent.add(served(), None, None, bodies)
         held = recent.after(0, "main")[0].bodies
         assert held == ((b"a" * MAX_BODY_BYTES, b"b") if holds else None)
@@ -59,7 +59,7 @@ def test_bodies_are_held_in_a_demo_only_and_cut() -> None:
 
 def test_only_the_names_of_parameters_are_shown() -> None:
     """Each once, also if it has no value."""
-    recent = RecentRequests(ManualClock().utc)
+    recent = RecentRequests(ManualClock())
     recent.add(served(), read_target("/accounts?a=1&b=&a=2"), None, NOTHING)
     recent.add(served(), None, None, NOTHING)
 
