@@ -11,7 +11,6 @@ import msgspec
 from aiohttp import web
 
 from ibkr_bridge.api.page.topics import is_repeatable
-from ibkr_bridge.api.passthrough import proxy
 from ibkr_bridge.api.plain import order_changes, orders
 from ibkr_bridge.errors import BadRequest, NotBridged, ValidationFailed
 from ibkr_bridge.models.base import RequestModel
@@ -44,8 +43,11 @@ async def repeat(request: web.Request) -> web.Response:
     """Send a read again, and show its response."""
     recent = _find(request)
     inner = _request_of(request, recent)
+    match = await request.app.router.resolve(inner)
+    inner.match_info.clear()  # a clone has those of the page's own path
+    inner.match_info.update(match)
     started = time.monotonic()
-    response = await proxy(inner)
+    response = await match.handler(inner)
     milliseconds = round((time.monotonic() - started) * 1000, 1)
     body = _body(response)[:MAX_SHOWN_BYTES].decode("utf-8", "replace")
     return web.json_response({"status": response.status, "ms": milliseconds, "body": body})
@@ -55,13 +57,13 @@ def _find(request: web.Request) -> RecentRequest:
     """The request that the path names.
 
     Raises:
-        NotBridged: it is not among the last ones, or it is no read of IBKR's API.
+        NotBridged: it is not among the last ones, or it is no read.
     """
     text = request.match_info["number"]
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
     recent = request.app[RECENT_REQUESTS].find(number, profile_of(request).name)
-    if recent is None or not is_repeatable(recent):
-        raise NotBridged("this request cannot be repeated", hint="only the latest reads of IBKR's API can")
+    if recent is None or not is_repeatable(recent, request.app[OWN_ROUTES]):
+        raise NotBridged("this request cannot be repeated", hint="only reads among the latest requests can")
     return recent
 
 

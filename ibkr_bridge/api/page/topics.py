@@ -26,6 +26,7 @@ from ibkr_bridge.server.app_keys import (
     DEMO,
     DRAIN,
     HISTORY,
+    OWN_ROUTES,
     RECENT_REQUESTS,
     REQUEST_SAMPLES,
     UNAPPLIED,
@@ -33,6 +34,7 @@ from ibkr_bridge.server.app_keys import (
 )
 from ibkr_bridge.server.recent_requests import RecentRequest
 from ibkr_bridge.server.request_samples import INTERVAL_S
+from ibkr_bridge.server.routing import OwnRoutes
 
 HISTORY_DAYS = 7
 MAX_ORDERS = 50
@@ -120,10 +122,11 @@ async def requests(page: PageState) -> dict[str, Any]:
     recent = page.request.app[RECENT_REQUESTS].after(page.last_request, page.profile.name)
     if recent:
         page.last_request = recent[-1].number
-    return {"requests": [describe_request(each) for each in recent]}
+    own_routes = page.request.app[OWN_ROUTES]
+    return {"requests": [describe_request(each, own_routes) for each in recent]}
 
 
-def describe_request(recent: RecentRequest) -> dict[str, Any]:
+def describe_request(recent: RecentRequest, own_routes: OwnRoutes) -> dict[str, Any]:
     """One request without the values in its path and query."""
     served = recent.served
     bodies = None if recent.bodies is None else [each.decode("utf-8", "replace") for each in recent.bodies]
@@ -140,14 +143,20 @@ def describe_request(recent: RecentRequest) -> dict[str, Any]:
         "source": served.source,
         "key": served.key,
         "request_id": served.request_id,
-        "can_be_repeated": is_repeatable(recent),
+        "can_be_repeated": is_repeatable(recent, own_routes),
         "bodies": bodies,
     }
 
 
-def is_repeatable(recent: RecentRequest) -> bool:
-    """Whether the page may send it again: a read of IBKR's API that a valid key has sent."""
-    return recent.upstream_target is not None and recent.served.method == "GET" and recent.served.profile is not None
+def is_repeatable(recent: RecentRequest, own_routes: OwnRoutes) -> bool:
+    """Whether the page may send it again: a read that a valid key has sent, and that is no stream and no file."""
+    served = recent.served
+    if served.method != "GET" or served.profile is None or recent.target is None:
+        return False
+    if recent.upstream_target is not None:
+        return True
+    is_read = own_routes.effects.get(served.route, {}).get("GET") is Effect.READ
+    return is_read and served.route not in own_routes.open_paths | own_routes.token_in_query
 
 
 async def history(page: PageState) -> dict[str, Any]:

@@ -49,13 +49,26 @@ async def test_a_failed_read_is_shown_as_it_failed(harness: Harness, sim: Simula
     assert (await repeat(harness, cookie, 1)).code == "session_unavailable"
 
 
-@pytest.mark.parametrize("number", ["2", "0", "99", "x", "%C2%B2", "1" * 30])
-async def test_only_reads_of_ibkr_are_repeated(harness: Harness, number: str) -> None:
-    """An order is never sent twice, and what is no read of IBKR's API is not sent again either."""
+async def test_a_read_of_the_plain_api_is_repeated_too(harness: Harness) -> None:
+    """With the id of its path."""
+    await harness.wait_until_checked(SessionState.READY)
+    await harness.get("/accounts/DU1234567")
+    cookie = await open_page(harness)
+
+    body = json.loads((await repeat(harness, cookie, 1)).json["body"])
+
+    assert body["id"] == "DU1234567"
+
+
+@pytest.mark.parametrize("number", ["2", "3", "4", "5", "0", "99", "x", "%C2%B2", "1" * 30])
+async def test_only_reads_are_repeated(harness: Harness, number: str) -> None:
+    """An order is never sent twice, and streams, files and changes of the bridge are not repeated either."""
     await harness.wait_until_checked(SessionState.READY)
     await harness.get(BUSY_TARGET)
     await harness.post("/iserver/account/DU1234567/orders", {"orders": []})
-    await harness.get("/accounts")
+    await harness.post("/gateway/pause")
+    await harness.get("/client.ts")
+    await harness.get("/orders", key=None)
     cookie = await open_page(harness)
 
     assert (await repeat(harness, cookie, number)).code == "not_bridged"
