@@ -54,6 +54,16 @@ def utc_text(at: datetime | None) -> str | None:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
 
 
+def span_text(seconds: float) -> str:
+    """A length of time in its two largest units: `3 h 12 min`."""
+    left, parts = max(0, int(seconds)), list[str]()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        count, left = divmod(left, size)
+        if parts or count or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
 def utc_ms(at: datetime) -> int:
     """A time as IBKR writes it: milliseconds since 1970."""
     return int(at.timestamp() * 1000)

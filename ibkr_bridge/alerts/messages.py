@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from ibkr_bridge.clock import span_text
+
 INFO, SUCCESS, WARNING, FAILURE = "info", "success", "warning", "failure"
 """The kinds of messages that Apprise knows; many services give each a colour or a sound."""
 KINDS: Mapping[str, str] = {"critical": FAILURE, "warning": WARNING, "notice": INFO}
@@ -63,14 +65,14 @@ def beginning(news: News, host: str, *, is_in_maintenance: bool = False) -> Mess
 
 def ending(news: News, host: str, ended: datetime) -> Message:
     """A condition that was told has ended."""
-    lasted = span(max(0.0, (ended - news.began).total_seconds()))
+    lasted = span_text((ended - news.began).total_seconds())
     title = f"{_subject(news.profile, host)}: over after {lasted}: {news.text}"
     return Message(SUCCESS, title, f"It lasted from {_time(news.began)} to {_time(ended)}.")
 
 
 def past(news: News, host: str, ended: datetime) -> Message:
     """A condition has begun and ended before it could be told, for example in quiet hours."""
-    lasted = span(max(0.0, (ended - news.began).total_seconds()))
+    lasted = span_text((ended - news.began).total_seconds())
     title = f"{_subject(news.profile, host)}: for {lasted}: {news.text}"
     return Message(INFO, title, f"It lasted from {_time(news.began)} to {_time(ended)}, and is over.")
 
@@ -78,16 +80,6 @@ def past(news: News, host: str, ended: datetime) -> Message:
 def trial(host: str) -> Message:
     """The message of `alert-test`."""
     return Message(INFO, f"IBKR Bridge on {host}: this is a test", "Alerts of the bridge reach you here.")
-
-
-def span(seconds: float) -> str:
-    """A time in its two largest units."""
-    left, parts = int(seconds), list[str]()
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, left = divmod(left, size)
-        if parts or count or unit == "s":
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2])
 
 
 def _subject(profile: str | None, host: str) -> str:

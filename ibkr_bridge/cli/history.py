@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.one_call import add_json_option, run_call
 from ibkr_bridge.client import BridgeClient
+from ibkr_bridge.clock import span_text
 
 PERIODS = {1: "the last day", 7: "the last week"}
 EXAMPLES = {"history": "the last week", "history --days 30": "a longer time"}
@@ -45,24 +46,9 @@ def format_history(history: dict[str, Any]) -> str:
 
 def _line(condition: dict[str, Any]) -> str:
     began = _time(condition["began"])
-    lasted = "lasts" if condition["ended"] is None else _span(_time(condition["ended"]) - began)
+    lasted = "lasts" if condition["ended"] is None else span_text((_time(condition["ended"]) - began).total_seconds())
     what = f"{condition['severity']:<8}  {condition['id']}: {condition['text']}"
     return f"  {began:%Y-%m-%d %H:%M:%S} UTC  {lasted:>9}  {what}"
-
-
-def _span(lasted: timedelta) -> str:
-    """A time in its two largest units."""
-    return " ".join(list(_units(lasted))[:2])
-
-
-def _units(lasted: timedelta) -> Iterator[str]:
-    seconds = int(lasted.total_seconds())
-    started = False
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        count, seconds = divmod(seconds, size)
-        started = started or count > 0 or unit == "s"
-        if started:
-            yield f"{count} {unit}"
 
 
 def _time(text: str) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from ibkr_bridge.alerts.messages import beginning, ending, span, trial
+from ibkr_bridge.alerts.messages import beginning, ending, trial
 from tests.alerts.alert_setup import HOST, SIGN_IN, news
 from tests.clocks import NOON
 
@@ -33,8 +33,3 @@ def test_the_end_says_how_long_it_took() -> None:
 def test_a_test_says_that_it_is_one() -> None:
     """Nobody is alarmed."""
     assert "this is a test" in trial(HOST).title
-
-
-def test_a_time_has_two_units() -> None:
-    """The largest ones."""
-    assert [span(each) for each in (0, 61, 3601, 90_000)] == ["0 s", "1 min 1 s", "1 h 0 min", "1 d 1 h"]

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
-import pytest
-
-from ibkr_bridge.cli.history import _span, format_history
+from ibkr_bridge.cli.history import format_history
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, Demo, Place
 
 FIGURES = {"text": "ready 99.4 % of trading hours, 3 losses, mean repair 4 s"}
@@ -68,11 +65,3 @@ def test_a_history_with_a_problem_says_so() -> None:
         "!! the history is not complete: disk I/O error",
         "No condition has been recorded.",
     ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")]
-)
-def test_a_time_has_its_two_largest_units(seconds: int, text: str) -> None:
-    """Nobody needs the seconds of a day."""
-    assert _span(timedelta(seconds=seconds)) == text
