@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -15,9 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ibkr_bridge import VERSION, events
-from ibkr_bridge.api.openapi.document import encoded_document
-from ibkr_bridge.api.passthrough import proxy
-from ibkr_bridge.api.routes import ALL_ROUTES, own_routes
+from ibkr_bridge.application import ApplicationParts, build_application
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.conditions.rules import BridgeFacts, bridge_conditions
@@ -34,47 +31,17 @@ from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.profiles.status import ProfileStatus
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.server.app_keys import (
-    BODY_BUDGET,
-    BUS,
-    CLOCK,
-    CONDITIONS,
-    DEMO,
-    DRAIN,
-    HISTORY,
-    KEYRING,
-    LOOP_MONITOR,
-    METRICS,
-    OPENAPI,
-    OWN_ROUTES,
-    PLACES_OF_PAGES,
-    PROFILES,
-    RECENT_REQUESTS,
-    REDACTOR,
-    REQUEST_SAMPLES,
-    REQUEST_SHARES,
-    SETTINGS,
-    UNAPPLIED,
-    DemoControl,
-)
-from ibkr_bridge.server.body_budget import BodyBudget
-from ibkr_bridge.server.catch_all import CatchAll
+from ibkr_bridge.server.app_keys import DemoControl
 from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.listener import listening_socket
-from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.named_keys import NamedKeysError, load_named_keys
-from ibkr_bridge.server.recent_requests import RecentRequests
-from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.request_samples import RequestSamples
-from ibkr_bridge.server.request_shares import RequestShares
-from ibkr_bridge.server.response_headers import add_headers
 from ibkr_bridge.server.running_mark import RunningMark
 from ibkr_bridge.state_file import check_private, check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
-MAX_OPEN_PAGES = 16  # of the operator, at a time
 HISTORY_FILE = "bridge.history.db"
 STATE_DIR_HINT = (
     "Orders are refused, and cookies and the trading pause are not saved. "
@@ -193,7 +160,7 @@ class Bridge:
         self._service = ServiceStatus(
             self._env, self._profile.keeper, self.loop_monitor, lambda: self.conditions.summary(self.profile.name)
         )
-        self._runner = web.AppRunner(self._build_application(), shutdown_timeout=1.0)
+        self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
         await self._runner.setup()
 
     def _load_named_keys(self) -> None:
@@ -233,23 +200,13 @@ class Bridge:
             wanted_mode=self.unapplied.wanted_mode,
         )
 
-    def _build_application(self) -> web.Application:
-        app = web.Application(middlewares=middlewares(), client_max_size=MAX_BODY_BYTES)
-        app[SETTINGS], app[BUS], app[CLOCK], app[REDACTOR] = self.settings, self.bus, self.clock, self.redactor
-        app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = self.keys, self.drain, self.loop_monitor
-        app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = self.unapplied, BodyBudget(), RequestShares()
-        app[CONDITIONS], app[HISTORY] = self.conditions, self.history
-        app[PROFILES], app[OWN_ROUTES] = ProfileRegistry((self.profile,)), own_routes()
-        app[METRICS] = Metrics(self._counts, self._statuses).render
-        app[OPENAPI] = encoded_document
-        app[REQUEST_SAMPLES], app[PLACES_OF_PAGES] = self._samples, asyncio.Semaphore(MAX_OPEN_PAGES)
-        app[RECENT_REQUESTS] = RecentRequests(self.clock, holds_bodies=self._demo is not None)
-        if self._demo is not None:
-            app[DEMO] = self._demo
-        app.on_response_prepare.append(add_headers)
-        app.cleanup_ctx.extend((self._open_profile, self._run_loops))
-        add_routes(app.router)
-        return app
+    def _application(self) -> web.Application:
+        parts = ApplicationParts(
+            *(self.settings, self.bus, self.clock, self.redactor, self.keys, self.drain, self.loop_monitor),
+            *(self.unapplied, self.conditions, self.history, ProfileRegistry((self.profile,))),
+            *(Metrics(self._counts, self._statuses), self._samples, self._demo),
+        )
+        return build_application(parts, (self._open_profile, self._run_loops))
 
     async def _listen(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -399,17 +356,3 @@ def _is_private(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def add_routes(router: web.UrlDispatcher) -> None:
-    """Add the bridge's own routes, and the pass-through for everything else."""
-    for route in ALL_ROUTES:
-        for method, path in itertools.product(route.methods, route.spellings):
-            router.add_route(method, path, route.handler, expect_handler=defer_100_continue)
-    everything_else = CatchAll()
-    everything_else.add_route("*", proxy, expect_handler=defer_100_continue)
-    router.register_resource(everything_else)
-
-
-async def defer_100_continue(_: web.Request) -> None:
-    """Answers `Expect: 100-continue` when the body is read, not before the key has been checked."""

@@ -59,7 +59,7 @@ async def test_a_start_that_fails_later_releases_the_port(
     def fail(*_: object) -> NoReturn:
         raise OSError("no such certificate")
 
-    monkeypatch.setattr(bridge, "_build_application", fail)
+    monkeypatch.setattr(bridge, "_application", fail)
     with pytest.raises(OSError, match="certificate"):
         await bridge.start()
 

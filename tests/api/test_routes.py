@@ -10,7 +10,7 @@ import pytest
 
 from ibkr_bridge.api.route import Auth, Route
 from ibkr_bridge.api.routes import ALL_ROUTES, ROUTES, own_routes
-from ibkr_bridge.daemon import add_routes
+from ibkr_bridge.application import add_routes
 from ibkr_bridge.errors import InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.keyring import READ_ONLY

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from ibkr_bridge.daemon import defer_100_continue
+from ibkr_bridge.application import defer_100_continue
 from ibkr_bridge.errors import BadRequest, BridgeError, PayloadTooLarge
 from ibkr_bridge.server import request_parsing
 from ibkr_bridge.server.request_parsing import (

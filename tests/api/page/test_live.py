@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from ibkr_bridge.api.page.topics import TOPICS
-from ibkr_bridge.daemon import MAX_OPEN_PAGES
+from ibkr_bridge.application import MAX_OPEN_PAGES
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.simulator import Simulator
 from tests.api.page.page_reader import cookie_of, open_page, token_for_page
