@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from ibkr_bridge.config.value_types import Problem
-from ibkr_bridge.file_trust import distrust, open_regular
+from ibkr_bridge.file_trust import open_regular
 
 ALERTS, QUIET, PING, LEAST = (
     *("IBKR_BRIDGE_ALERTS", "IBKR_BRIDGE_ALERT_QUIET", "IBKR_BRIDGE_ALERT_PING", "IBKR_BRIDGE_ALERT_LEAST"),
@@ -117,8 +118,9 @@ def _addresses(text: str, problems: list[Problem]) -> tuple[str, ...]:
 def _file_text(path: Path, problems: list[Problem]) -> str:
     try:
         with os.fdopen(open_regular(path), "rb") as file:
-            if reason := distrust(os.fstat(file.fileno())):
-                problems.append(Problem(ALERTS, f"the file {reason}", "chown it to this user or root, and chmod 600"))
+            # Whoever writes it can send the alerts elsewhere. Its owner may be another user, as with Docker's secrets.
+            if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+                problems.append(Problem(ALERTS, "the file can be written by other users", "chmod 600 it"))
                 return ""
             return file.read(MAX_FILE_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:

@@ -17,6 +17,7 @@ PUBLISHED = {  # all published ports
     "ibeam": ["127.0.0.1:5000:5000", "127.0.0.1:5001:5001"],
     "ibeam-inside": [],
     "bridge": ["127.0.0.1:8000:8000"],
+    "alerts": [],
 }
 
 
@@ -36,6 +37,7 @@ def test_each_profile_has_one_ibeam_and_they_exclude_each_other(services: dict[s
         "ibeam": ["host"],
         "ibeam-inside": ["contained"],
         "bridge": ["contained"],
+        "alerts": ["alerts"],
     }
     assert len({services[name]["container_name"] for name in IBEAMS}) == 1
 

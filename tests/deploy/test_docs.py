@@ -31,6 +31,7 @@ def test_the_secrets_are_made_so_that_containers_can_read_them(tmp_path: Path) -
     assert {path.name: path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {
         "ibeam_account": 0o444,
         "ibeam_password": 0o444,
+        "ibkr_bridge_alerts": 0o444,
         "ibkr_bridge_key": 0o444,
     }
     assert load_settings({"IBKR_BRIDGE_KEY_FILE": str(secrets / "ibkr_bridge_key")}, None).key
