@@ -12,7 +12,7 @@ from tests.cli.command_runner import EXIT_MISCONFIGURED, EXIT_OK, Place, demo
 
 def test_a_loss_and_its_end_reach_the_service(tmp_path: Path) -> None:
     """With the way to sign in. The dead man's switch is pressed, and the log has no address."""
-    place = Place(tmp_path)
+    place = Place(tmp_path, IBKR_BRIDGE_REMIND_BEFORE="0")  # midnight in New York may be near
     with demo(place) as running, receiving() as service:
         env = {**running.env, "IBKR_BRIDGE_ALERTS": service.address, "IBKR_BRIDGE_ALERT_PING": service.ping_address}
         with place.running("alerts", **env) as alerts:
@@ -33,7 +33,7 @@ def test_a_loss_and_its_end_reach_the_service(tmp_path: Path) -> None:
 
 def test_a_restart_repeats_nothing(tmp_path: Path) -> None:
     """The state is in the state directory."""
-    place = Place(tmp_path)
+    place = Place(tmp_path, IBKR_BRIDGE_REMIND_BEFORE="0")  # midnight in New York may be near
     with demo(place) as running, receiving() as service:
         env = {**running.env, "IBKR_BRIDGE_ALERTS": service.address}
         with place.running("alerts", **env) as first:
