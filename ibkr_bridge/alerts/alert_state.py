@@ -24,7 +24,7 @@ again and again, `session_flapping` is told.
 REMINDERS = frozenset({"login_ends"})
 """Told in advance; that the time has come is no news."""
 MAINTENANCE = "maintenance"
-MAX_OUTBOX = 200  # messages that wait to be sent, for example while a service is down
+MAX_OUTBOX = 200  # messages that wait for one address, for example while its service is down
 Key = tuple[str | None, str]
 
 
@@ -115,8 +115,14 @@ class AlertState:
 
     def _add(self, message: Message, now: datetime, settings: AlertSettings, severity: str) -> None:
         not_before = self._quiet_end(now, settings, severity) or now
-        self.outbox.append(Outgoing(message, list(range(len(settings.addresses))), not_before))
-        del self.outbox[:-MAX_OUTBOX]
+        for number in range(len(settings.addresses)):  # one for each, so that a service that fails delays no other
+            self.outbox.append(Outgoing(message, [number], not_before))
+            self._give_up_earliest(number)
+
+    def _give_up_earliest(self, number: int) -> None:
+        waiting = [each for each in self.outbox if each.to == [number]]
+        for each in waiting[:-MAX_OUTBOX]:
+            self.outbox.remove(each)
 
     @staticmethod
     def _settle(news: News) -> timedelta:

@@ -28,6 +28,16 @@ def test_a_service_that_fails_is_tried_again_and_the_other_one_is_not() -> None:
     assert story.lines == ["an alert was not taken (Fake), and is tried again"]
 
 
+def test_a_service_that_is_down_delays_no_other() -> None:
+    """A wrong token of one messenger must not keep the next alarms from the e-mail."""
+    story = Story(TWO, services=[FakeService(works=False), FakeService()])
+    begin(story)
+    story.bridge.begin("gateway_stuck")
+    story.pass_time(10)
+
+    assert story.services[1].titles == ["text of signed_out", "text of gateway_stuck"]
+
+
 def test_attempts_are_bounded_and_the_loss_is_reported() -> None:
     """Then the next message gets its turn."""
     story = Story(services=[FakeService(works=False)])
