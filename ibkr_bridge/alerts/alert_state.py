@@ -25,6 +25,7 @@ REMINDERS = frozenset({"login_ends"})
 """Told in advance; that the time has come is no news."""
 MAINTENANCE = "maintenance"
 MAX_OUTBOX = 200  # messages that wait for one address, for example while its service is down
+MAX_WAIT = timedelta(days=1)  # quiet hours and pauses are shorter: a message that waits longer has seen a wrong clock
 Key = tuple[str | None, str]
 
 
@@ -83,8 +84,8 @@ class AlertState:
         """Compare with what holds now: a bridge whose disk is full cannot record changes."""
         by_key = {each.key: each for each in present}
         for key, episode in list(self.open.items()):
-            if key not in by_key:
-                self.note(episode.news, now, now, settings, host)
+            if key not in by_key:  # it may have begun "later" than now, if the clock was set back
+                self.note(episode.news, max(now, episode.news.began), now, settings, host)
         for each in by_key.values():
             self.note(each, None, now, settings, host)
 
@@ -94,7 +95,7 @@ class AlertState:
         for episode in self.open.values():
             news = episode.news
             severity = "notice" if is_in_maintenance else news.severity
-            if episode.is_told or now - news.began < self._settle(news) or not settings.tells(severity):
+            if episode.is_told or not self._has_settled(news, now) or not settings.tells(severity):
                 continue
             if self._quiet_end(now, settings, severity) is not None:
                 continue  # told when the quiet hours end, if it lasts until then
@@ -107,7 +108,8 @@ class AlertState:
         blocked: set[int] = set()
         ready = []
         for each in self.outbox:
-            if each.not_before <= now and blocked.isdisjoint(each.to):
+            is_due = not timedelta() < each.not_before - now <= MAX_WAIT
+            if is_due and blocked.isdisjoint(each.to):
                 ready.append(each)
             else:
                 blocked.update(each.to)
@@ -123,6 +125,11 @@ class AlertState:
         waiting = [each for each in self.outbox if each.to == [number]]
         for each in waiting[:-MAX_OUTBOX]:
             self.outbox.remove(each)
+
+    @classmethod
+    def _has_settled(cls, news: News, now: datetime) -> bool:
+        """Whether it is told now. If the clock was set back, it began "later" than now, nobody knows how long ago."""
+        return not -SETTLE <= now - news.began < cls._settle(news)
 
     @staticmethod
     def _settle(news: News) -> timedelta:

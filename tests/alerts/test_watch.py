@@ -13,7 +13,7 @@ from ibkr_bridge.alerts.messages import FAILURE, INFO, SUCCESS
 from ibkr_bridge.alerts.watch import UNREACHABLE_TEXT, SourceError
 from ibkr_bridge.conditions.condition import KINDS
 from ibkr_bridge.config.alert_settings import QuietHours
-from tests.alerts.alert_setup import TELL_ALL, Story
+from tests.alerts.alert_setup import TELL_ALL, FakeService, Story
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -276,6 +276,43 @@ def test_the_dead_mans_switch_is_pressed_once_a_minute_while_the_bridge_answers(
     story.bridge.error = SourceError()
     story.pass_time(300)
     assert story.pings == 6
+
+
+@pytest.mark.parametrize("name", ["signed_out", "penalty_box"])
+def test_what_began_before_the_clock_was_set_back_is_told(name: str) -> None:
+    """A computer that starts with a wrong clock corrects it later: the beginning is then hours ahead."""
+    story = Story()
+    story.pass_time(2)
+    story.bridge.begin(name)
+    story.bridge.now -= timedelta(hours=3)
+    story.pass_time(10)
+
+    assert story.service.titles == [f"text of {name}"]
+
+
+def test_an_outage_of_the_bridge_ends_although_the_clock_was_set_back() -> None:
+    """Or the next outage would be taken for this one, and nobody would hear of it."""
+    story = Story()
+    story.bridge.error = SourceError()
+    story.pass_time(40)
+    story.bridge.now -= timedelta(hours=3)
+    story.bridge.error = None
+    story.pass_time(4)
+
+    assert [each.partition(" after")[0] for each in story.service.titles] == ["the bridge does not answer", "over"]
+
+
+def test_a_retry_does_not_wait_for_a_time_that_a_wrong_clock_has_named() -> None:
+    """It would hold back every later message too."""
+    story = Story(services=[FakeService(works=False)])
+    story.pass_time(2)
+    story.bridge.begin("signed_out")
+    story.pass_time(2)
+    story.bridge.now -= timedelta(days=365)
+    story.service.works = True
+    story.pass_time(10)
+
+    assert story.service.titles[0] == "text of signed_out"
 
 
 def test_a_book_of_garbage_tells_what_lasts() -> None:
