@@ -7,10 +7,12 @@ service has the message, and before the state says so, sends that one again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from ibkr_bridge.alerts.messages import Message, News, beginning, ending, past
 from ibkr_bridge.config.alert_settings import AlertSettings
@@ -27,6 +29,8 @@ MAINTENANCE = "maintenance"
 MAX_OUTBOX = 200  # messages that wait for one address, for example while its service is down
 MAX_WAIT = timedelta(days=1)  # quiet hours and pauses are shorter: a message that waits longer has seen a wrong clock
 Key = tuple[str | None, str]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass
@@ -46,6 +50,39 @@ class Outgoing:
     """The numbers of the addresses that have not taken it."""
     not_before: datetime
     attempts: int = 0
+
+
+class _SavedEpisode(msgspec.Struct):
+    id: str
+    profile: str | None
+    severity: Literal["critical", "warning", "notice"]
+    text: str
+    do: str
+    url: str | None
+    began: Time
+    is_told: bool = msgspec.field(name="told")
+
+
+class _SavedMessage(msgspec.Struct):
+    kind: Literal["info", "success", "warning", "failure"]
+    title: str
+    body: str
+
+
+class _SavedOutgoing(msgspec.Struct):
+    message: _SavedMessage
+    to: list[Count]
+    not_before: Time
+    attempts: Count
+
+
+class _SavedState(msgspec.Struct):
+    """The file, as `AlertState.as_json` writes it."""
+
+    revision: Count | None
+    open: list[_SavedEpisode]
+    closed: list[tuple[str | None, str, Time]]
+    outbox: list[_SavedOutgoing]
 
 
 @dataclass
@@ -164,22 +201,15 @@ class AlertState:
         A state that is lost tells again what lasts, and misses nothing.
         """
         try:
-            return cls._parse(content) if isinstance(content, dict) else cls()
-        except (KeyError, TypeError, ValueError, AttributeError):
+            saved = msgspec.convert(content, _SavedState)
+        except msgspec.ValidationError:
             return cls()
-
-    @classmethod
-    def _parse(cls, content: Mapping[str, Any]) -> AlertState:
-        state = cls(None if content["revision"] is None else int(content["revision"]))
-        state.closed = {(profile, str(name)): datetime.fromisoformat(at) for profile, name, at in content["closed"]}
-        for each in content["open"]:
-            news = News(
-                *(str(each["id"]), each["profile"], str(each["severity"]), str(each["text"]), str(each["do"])),
-                *(each["url"], datetime.fromisoformat(each["began"])),
-            )
-            state.open[news.key] = Episode(news, bool(each["told"]))
-        for each in content["outbox"]:
-            message = Message(**{name: str(value) for name, value in each["message"].items()})
-            to, not_before = [int(number) for number in each["to"]], datetime.fromisoformat(each["not_before"])
-            state.outbox.append(Outgoing(message, to, not_before, int(each["attempts"])))
+        state = cls(saved.revision)
+        state.closed = {(profile, name): at for profile, name, at in saved.closed}
+        for each in saved.open:
+            news = News(each.id, each.profile, each.severity, each.text, each.do, each.url, each.began)
+            state.open[news.key] = Episode(news, each.is_told)
+        for waiting in saved.outbox:
+            message = Message(waiting.message.kind, waiting.message.title, waiting.message.body)
+            state.outbox.append(Outgoing(message, waiting.to, waiting.not_before, waiting.attempts))
         return state

@@ -14,6 +14,32 @@ from ibkr_bridge.alerts.watch import UNREACHABLE_TEXT, SourceError
 from ibkr_bridge.conditions.condition import KINDS
 from ibkr_bridge.config.alert_settings import QuietHours
 from tests.alerts.alert_setup import TELL_ALL, FakeService, Story
+from tests.clocks import NOON
+
+BROKEN: list[dict[str, Any]] = [
+    *({"severity": "fatal"}, {"began": "2026-01-01T00:00:00"}, {"id": 5}, {"url": 5}, {"text": None}, {"profile": {}}),
+    *({"closed": "2026-01-01T00:00:00"}, {"not_before": "2026-01-01T00:00:00"}, {"attempts": -99}, {"to": [-1]}),
+    {"kind": "loud"},
+]
+
+
+def _state(**change: Any) -> dict[str, Any]:
+    """A saved state with one member that this program never writes."""
+    news: dict[str, Any] = {
+        "id": "disk_low",
+        "profile": None,
+        "severity": "warning",
+        "text": "t",
+        "do": "d",
+        "url": None,
+    }
+    message: dict[str, Any] = {"kind": "info", "title": "t", "body": "b"}
+    waiting = {"message": message, "to": [0], "not_before": NOON.isoformat(), "attempts": 0}
+    lasting = {**news, "began": NOON.isoformat(), "told": True}
+    for part in (lasting, waiting, message):
+        part.update({name: value for name, value in change.items() if name in part})
+    closed = [[None, "disk_low", change.get("closed", NOON.isoformat())]]
+    return {"revision": 0, "open": [lasting], "closed": closed, "outbox": [waiting]}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -319,6 +345,7 @@ def test_a_book_of_garbage_tells_what_lasts() -> None:
     """And misses nothing from then on."""
     garbages: list[Any] = [None, [], {"revision": "x"}, {"revision": 1, "open": 3}]
     garbages.append({"revision": 1, "open": [{}], "closed": []})
+    garbages += [_state(**change) for change in BROKEN]
     for garbage in garbages:
         story = Story(saved=garbage)
         story.bridge.begin("signed_out")
