@@ -19,6 +19,7 @@ import requests
 
 from ibkr_bridge.alerts.alert_state import AlertState
 from ibkr_bridge.alerts.apprise_service import AddressError, AppriseService, open_services
+from ibkr_bridge.alerts.bounded_service import BoundedService
 from ibkr_bridge.alerts.delivery import Delivery
 from ibkr_bridge.alerts.watch import PAGE_SIZE, POLL_INTERVAL_S, SourceError, Watch
 from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK
@@ -81,9 +82,10 @@ def _watch(settings: Settings, alert_settings: AlertSettings, services: Sequence
         signal.signal(number, _setter(stop))
     file = settings.state_dir / STATE_FILE if settings.state_dir else None
     save = _saver(file)
+    delivery = Delivery([BoundedService(each) for each in services], save, report)
     with open_client(settings) as client:
         watch = Watch(
-            *(alert_settings, BridgeOverHttp(client), Delivery(services, save, report), pinger(alert_settings.ping)),
+            *(alert_settings, BridgeOverHttp(client), delivery, pinger(alert_settings.ping)),
             *(socket.gethostname(), AlertState.from_json(load_json(file)), save),
         )
         report(f"alerts go to {', '.join(each.name for each in services)}")
