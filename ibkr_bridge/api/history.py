@@ -26,6 +26,7 @@ from ibkr_bridge.server.app_keys import CLOCK, HISTORY, profile_of
 DEFAULT_DAYS, MAX_DAYS = 7, 90
 DEFAULT_CHANGES, MAX_CHANGES = 100, 1000  # in one answer
 MAX_REVISION = 999_999_999
+MAX_STATES = 5000  # in one answer, about 500 kB; the figures are of all
 
 
 async def history(request: web.Request) -> web.Response:
@@ -49,13 +50,14 @@ async def changes(request: web.Request) -> web.Response:
 
 def describe_history(profile: str, past: Past, begin: datetime, end: datetime) -> BridgeHistory:
     """The shape of what was recorded between two times."""
+    spans = sorted(past.spans, key=lambda each: each.began)  # they are, unless the clock was set back
     return BridgeHistory(
         profile=profile,
         begin=begin,
         end=end,
-        availability=figures(measure(past.spans, begin, end)),
-        days=list(_days(past.spans, begin, end)),
-        states=[SessionSpan(each.state, max(each.began, begin), each.ended) for each in past.spans],
+        availability=figures(measure(spans, begin, end)),
+        days=list(_days(spans, begin, end)),
+        states=[SessionSpan(each.state, max(each.began, begin), each.ended) for each in spans[-MAX_STATES:]],
         conditions=[past_condition(each) for each in past.conditions],
         revision=past.revision,
         problem=past.problem,

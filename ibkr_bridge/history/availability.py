@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,29 +49,57 @@ def percent(share: float) -> str:
 
 
 def measure(spans: Sequence[StateSpan], begin: datetime, end: datetime) -> Availability:
-    """The availability between two times. Hours before the first span are not counted: nothing is known of them."""
+    """The availability between two times. Hours before the first span are not counted: nothing is known of them.
+
+    Args:
+        spans: the states, in the order of their beginnings; there may be fifty thousand.
+        begin: the beginning of the period.
+        end: its end.
+    """
     if not spans:
         return Availability(0.0, 0.0, 0, None)
     hours = list(trading_times(max(begin, spans[0].began), end))
-    repairs = list(_repairs(spans, begin, end))
+    near = _window(spans, begin, end)
+    repairs = list(_repairs(near, begin, end))
     done = [each for each in repairs if each is not None]
+    trading_s = sum((each.end - each.begin).total_seconds() for each in hours)
     return Availability(
-        trading_s=sum((each.end - each.begin).total_seconds() for each in hours),
-        ready_s=_ready_s(spans, hours),
+        trading_s=trading_s,
+        ready_s=min(trading_s, _ready_s(near, hours)),  # a clock that was set back makes two states overlap
         losses=len(repairs),
         mean_repair_s=sum(done) / len(done) if done else None,
     )
 
 
+def _window(spans: Sequence[StateSpan], begin: datetime, end: datetime) -> Sequence[StateSpan]:
+    """The spans that matter for a period: from the last one before it to the next ready one after it."""
+    first = max(0, bisect_left(spans, begin, key=_beginning) - 1)
+    last = bisect_left(spans, end, key=_beginning)
+    while last < len(spans) and spans[last].state != READY:
+        last += 1
+    return spans[first : last + 1]
+
+
+def _beginning(span: StateSpan) -> datetime:
+    return span.began
+
+
 def _ready_s(spans: Iterable[StateSpan], hours: Sequence[Interval]) -> float:
-    ready = [each for each in spans if each.state == READY]
-    return sum(hour.overlap_s(each.began, each.ended) for each in ready for hour in hours)
+    total, ends = 0.0, [each.end for each in hours]
+    for span in (each for each in spans if each.state == READY):
+        for hour in hours[bisect_right(ends, span.began) :]:
+            if hour.begin >= span.ended:
+                break
+            total += hour.overlap_s(span.began, span.ended)
+    return total
 
 
 def _repairs(spans: Sequence[StateSpan], begin: datetime, end: datetime) -> Iterable[float | None]:
-    """Seconds until the session was ready again after each loss; None if that has not happened."""
-    for index, (before, after) in enumerate(pairwise(spans)):
+    """Seconds until the session was ready again after each loss, the latest first; None if that has not happened."""
+    back: datetime | None = None
+    for before, after in reversed(list(pairwise(spans))):
         is_loss = before.state == READY and after.state != READY and after.began - before.ended <= SAME_MOMENT
         if is_loss and begin <= after.began < end:
-            back = next((each.began for each in spans[index + 2 :] if each.state == READY), None)
             yield None if back is None else (back - after.began).total_seconds()
+        if after.state == READY:
+            back = after.began

@@ -60,7 +60,9 @@ class BridgeHistory(Model, frozen=True, rename={"begin": "from", "end": "to"}):
     end: UtcTime
     availability: Annotated[AvailabilityFigures, Meta(description="Of the whole period.")]
     days: list[Day]
-    states: Annotated[list[SessionSpan], Meta(description="The states of the session, in their order.")]
+    states: Annotated[
+        list[SessionSpan], Meta(description="The states of the session in their order, the latest 5000 at most.")
+    ]
     conditions: Annotated[
         list[PastCondition], Meta(description="The latest thousand at most, in the order of their beginnings.")
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -81,3 +83,46 @@ def test_a_weekend_has_no_share() -> None:
 def test_only_a_whole_is_a_hundred_percent(share: float, text: str) -> None:
     """It is rounded down."""
     assert percent(share) == text
+
+
+class CountedSpans(list[StateSpan]):
+    """Counts the spans that are copied."""
+
+    copied = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        self.copied += len(found) if isinstance(index, slice) else 0
+        return found
+
+
+def test_a_session_that_flaps_for_days_costs_one_look_at_each_state() -> None:
+    """The event loop measures it, and orders wait behind it. Each loss made it look at all states that followed."""
+    flaps = CountedSpans(spans(*(("ready", 1), ("opening", 1)) * 1000))
+
+    figures = measure(flaps, OPENING, OPENING + 2 * DAY)
+
+    assert (figures.losses, figures.mean_repair_s) == (1000, 60.0)
+    assert flaps.copied <= len(flaps)
+
+
+def test_one_day_of_many_is_measured_alone() -> None:
+    """Each of ninety days is; a loss of the evening may be repaired on the next day."""
+    flaps = CountedSpans(spans(*(("ready", 1), ("opening", 1)) * 1000, ("silent", 1000), ("ready", 1)))
+
+    one_hour = measure(flaps, OPENING, OPENING + timedelta(hours=1))
+    end_of_flaps = measure(flaps, OPENING + timedelta(minutes=1999), OPENING + timedelta(minutes=2000))
+
+    assert (one_hour.losses, one_hour.ready_s) == (30, 1800)
+    assert flaps.copied < 100
+    assert (end_of_flaps.losses, end_of_flaps.mean_repair_s) == (1, 1001 * 60)
+
+
+def test_states_that_overlap_make_no_more_than_a_whole() -> None:
+    """A clock that was set back by an hour."""
+    twice = [
+        *spans(("ready", 300)),
+        *(replace(each, began=OPENING + timedelta(hours=4)) for each in spans(("ready", 390))),
+    ]
+
+    assert measure(twice, OPENING, CLOSING).share == 1.0

@@ -222,7 +222,7 @@ export interface components {
             /** @description Of the whole period. */
             availability: components["schemas"]["AvailabilityFigures"];
             days: components["schemas"]["Day"][];
-            /** @description The states of the session, in their order. */
+            /** @description The states of the session in their order, the latest 5000 at most. */
             states: components["schemas"]["SessionSpan"][];
             /** @description The latest thousand at most, in the order of their beginnings. */
             conditions: components["schemas"]["PastCondition"][];
