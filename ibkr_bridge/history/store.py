@@ -37,6 +37,17 @@ INSERT_CONDITION = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)
 """
 SELECT_CONDITIONS = "SELECT revision, id, profile, severity, text, do, url, began, ended FROM condition"
+UNUSABLE = """
+    SELECT (SELECT COUNT(*) <> 1 OR MAX(typeof(revision)) <> 'integer' FROM counter)
+        OR EXISTS (SELECT 1 FROM span WHERE typeof(profile) || typeof(state) <> 'texttext'
+            OR typeof(began) || typeof(ended) <> 'realreal' OR MAX(ABS(began), ABS(ended)) > :latest)
+        OR EXISTS (SELECT 1 FROM condition WHERE typeof(id) || typeof(severity) || typeof(text) <> 'texttexttext'
+            OR typeof(do) || typeof(revision) || typeof(began) <> 'textintegerreal'
+            OR typeof(profile) NOT IN ('text', 'null') OR typeof(url) NOT IN ('text', 'null')
+            OR typeof(ended) NOT IN ('real', 'null') OR MAX(ABS(began), ABS(COALESCE(ended, 0))) > :latest)
+"""
+"""Whether a table has a value that no history has: SQLite stores any value in any column."""
+LATEST = 2e11  # in the year 8307; Python has no later time than that of 9999
 TOO_OLD = "DELETE FROM {0} WHERE ended < ?"
 TOO_MANY = "DELETE FROM {0} WHERE number <= (SELECT MAX(number) FROM {0}) - ? AND ended IS NOT NULL"
 
@@ -65,7 +76,8 @@ class HistoryStore:
         """
         with self._transaction() as file:
             values = (_next_revision(file), record.id, record.profile, record.severity, record.text, record.do)
-            file.execute(INSERT_CONDITION, (*values, record.url, record.began.timestamp()))
+            storable = [_storable(each) if isinstance(each, str) else each for each in (*values, record.url)]
+            file.execute(INSERT_CONDITION, (*storable, record.began.timestamp()))
 
     def end_condition(self, condition_id: str, profile: str | None, at: datetime) -> None:
         """Note that a condition has ended.
@@ -77,7 +89,7 @@ class HistoryStore:
             file.execute(
                 "UPDATE condition SET ended = MAX(?, began), revision = ?"
                 " WHERE id = ? AND profile IS ? AND ended IS NULL",
-                (at.timestamp(), _next_revision(file), condition_id, profile),
+                (at.timestamp(), _next_revision(file), _storable(condition_id), profile),
             )
 
     def open_conditions(self) -> list[ConditionRecord]:
@@ -173,10 +185,11 @@ def _open_file(path: Path | None) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     # Calls come from one thread at a time, though not from the same one.
     file = sqlite3.connect(path or IN_MEMORY, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    file.text_factory = lambda raw: raw.decode("utf-8", "replace")
     try:
         _check_owner(file)
         file.execute("PRAGMA synchronous = NORMAL")
-        file.executescript(SCHEMA)
+        _prepare_tables(file)
     except BaseException:
         file.close()
         raise
@@ -189,6 +202,29 @@ def _check_owner(file: sqlite3.Connection) -> None:
     if owner != APPLICATION_ID and tables:
         raise sqlite3.DatabaseError("the file belongs to another program")
     file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _prepare_tables(file: sqlite3.Connection) -> None:
+    """Make the tables, or check those that are there: one value that cannot be read would end the bridge.
+
+    Raises:
+        sqlite3.DatabaseError: they are damaged, or have another form.
+    """
+    try:
+        file.executescript(SCHEMA)
+        (whole,) = file.execute("PRAGMA quick_check(1)").fetchone()
+        (is_unusable,) = file.execute(UNUSABLE, {"latest": LATEST}).fetchone()
+    except sqlite3.OperationalError as exc:
+        if exc.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # the file is locked, or the disk fails
+            raise
+        raise sqlite3.DatabaseError("the tables have another form") from exc
+    if whole != "ok" or is_unusable:
+        raise sqlite3.DatabaseError("a table has a value that no history has")
+
+
+def _storable(text: str) -> str:
+    # JSON can contain half of a pair of surrogates, which SQLite does not store.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _next_revision(file: sqlite3.Connection) -> int:

@@ -131,6 +131,52 @@ def test_a_file_of_another_program_is_set_aside(path: Path) -> None:
     assert path.with_name("bridge.history.db-damaged").exists()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(
+            "UPDATE condition SET began = 1e300",
+            "UPDATE condition SET began = 'noon'",
+            "UPDATE condition SET text = x'00'",
+        ),
+        *("UPDATE span SET ended = 1e300", "UPDATE span SET ended = 'noon'", "UPDATE counter SET revision = 'x'"),
+        *("DROP TABLE counter; CREATE TABLE counter (x)", "DROP TABLE span; CREATE TABLE span (ended)"),
+        *("DELETE FROM counter; INSERT INTO counter VALUES (1), (2)", "UPDATE condition SET severity = x'ff'"),
+    ],
+)
+def test_a_file_with_a_value_that_no_history_has_is_set_aside(path: Path, damage: str) -> None:
+    """A time beyond all times ended the loop that writes the history, and with it the bridge, at each start."""
+    store = HistoryStore(path)
+    store.begin_condition(condition())
+    store.begin_span("main", "ready", NOON)
+    store.close()
+    with sqlite3.connect(path) as file:
+        file.executescript(damage)
+    file.close()
+
+    assert not store.open_conditions()
+    assert not store.spans("main", NOON - DAY)
+    store.begin_condition(condition())
+    assert store.revision() == 1
+    assert path.with_name("bridge.history.db-damaged").exists()
+    store.close()
+
+
+def test_a_text_that_is_no_text_is_stored_as_far_as_it_is_one(path: Path) -> None:
+    """JSON of IBKR's can have half a character, and a damaged file bytes that are no UTF-8."""
+    store = HistoryStore(path)
+    store.begin_condition(condition("half \ud800"))
+    store.close()
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE condition SET text = CAST(x'ff' AS TEXT)")
+    file.close()
+
+    assert [(each.id, each.text) for each in store.open_conditions()] == [("half ?", "\ufffd")]
+    store.end_condition("half \ud800", None, NOON)
+    assert store.open_conditions() == []
+    store.close()
+
+
 def test_only_its_owner_may_read_it_and_no_link_is_followed(path: Path, tmp_path: Path) -> None:
     """It is part of the state directory."""
     store = HistoryStore(path)
