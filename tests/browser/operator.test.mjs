@@ -129,7 +129,7 @@ test("a read is sent again, by the keyboard alone", { skip }, async () => {
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.getByText(/Status 200 after/).waitFor();
-  assert.match(await page.getByLabel("Response").textContent(), /DU1234567/);
+  assert.match(await page.getByLabel("Response").textContent(), /DU\*+67/);
   await context.close();
 });
 

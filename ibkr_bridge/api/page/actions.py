@@ -14,8 +14,16 @@ from ibkr_bridge.api.page.topics import is_repeatable
 from ibkr_bridge.api.plain import order_changes, orders
 from ibkr_bridge.errors import BadRequest, NotBridged, ValidationFailed
 from ibkr_bridge.models.base import RequestModel
-from ibkr_bridge.redaction import mask_account
-from ibkr_bridge.server.app_keys import DEMO, OWN_ROUTES, RECENT_REQUESTS, REQUEST_CONTEXT, SETTINGS, profile_of
+from ibkr_bridge.redaction import Redactor, mask_account
+from ibkr_bridge.server.app_keys import (
+    DEMO,
+    OWN_ROUTES,
+    RECENT_REQUESTS,
+    REDACTOR,
+    REQUEST_CONTEXT,
+    SETTINGS,
+    profile_of,
+)
 from ibkr_bridge.server.recent_requests import RecentRequest
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_parsing import read_body
@@ -23,6 +31,7 @@ from ibkr_bridge.server.request_target import read_target
 from ibkr_bridge.server.routing import resolve
 
 MAX_SHOWN_BYTES = 20_000  # of a response that is repeated
+MAX_SECRET_BYTES = 4096  # of a cookie, the longest of all secrets
 
 
 async def show_order(request: web.Request) -> web.Response:
@@ -49,8 +58,14 @@ async def repeat(request: web.Request) -> web.Response:
     started = time.monotonic()
     response = await match.handler(inner)
     milliseconds = round((time.monotonic() - started) * 1000, 1)
-    body = _body(response)[:MAX_SHOWN_BYTES].decode("utf-8", "replace")
+    body = shown_text(_body(response), request.app[REDACTOR])
     return web.json_response({"status": response.status, "ms": milliseconds, "body": body})
+
+
+def shown_text(body: bytes, redactor: Redactor) -> str:
+    """The beginning of a response, without account numbers and session ids: the page shows none of them anywhere."""
+    # Cut after it was redacted: a part of a secret is not recognised.
+    return redactor.redact(body[: MAX_SHOWN_BYTES + MAX_SECRET_BYTES].decode("utf-8", "replace"))[:MAX_SHOWN_BYTES]
 
 
 def _find(request: web.Request) -> RecentRequest:

@@ -28,6 +28,7 @@ from ibkr_bridge.server.app_keys import (
     HISTORY,
     OWN_ROUTES,
     RECENT_REQUESTS,
+    REDACTOR,
     REQUEST_SAMPLES,
     UNAPPLIED,
     profile_of,
@@ -101,9 +102,12 @@ async def orders(page: PageState) -> dict[str, Any]:
 
 
 def _order(page: PageState, order: Order) -> dict[str, Any]:
-    searches = page.profile.orders
+    searches, redact = page.profile.orders, page.request.app[REDACTOR].redact
     record = searches.repository.index.find(order.id)
     until = searches.reconciler.searched_until(record) if record is not None else None
+    question = order.question  # IBKR's words can name the account
+    if question is not None:
+        question = msgspec.structs.replace(question, texts=[redact(each) for each in question.texts])
     return {
         "id": order.id,
         "words": order_in_words(order, until),
@@ -111,9 +115,9 @@ def _order(page: PageState, order: Order) -> dict[str, Any]:
         "account": mask_account(order.account) if order.account else None,
         "created": utc_text(order.created),
         "error": order.error,
-        "warnings": order.warnings,
+        "warnings": [redact(each) for each in order.warnings],
         "made_elsewhere": order.origin is OrderOrigin.ELSEWHERE,
-        "question": msgspec.to_builtins(order.question),
+        "question": msgspec.to_builtins(question),
     }
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from ibkr_bridge.api.page.actions import MAX_SHOWN_BYTES, shown_text
 from ibkr_bridge.events import Bus
+from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import RECENT_REQUESTS
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.control import Control, ControlError, send
@@ -38,6 +40,31 @@ async def test_a_read_is_repeated_and_its_response_is_shown(harness: Harness, si
     assert json.loads(reply.json["body"]).keys() == first.json.keys()
 
 
+async def test_a_response_that_is_shown_has_no_account_and_no_session(harness: Harness, sim: Simulator) -> None:
+    """Whoever reads the page could open IBKR's websocket with the session id, and nothing else of the API."""
+    await harness.wait_until_checked(SessionState.READY)
+    session = (await harness.get("/tickle")).json["session"]
+    await harness.get("/portfolio/accounts")
+    cookie = await open_page(harness)
+
+    shown = [(await repeat(harness, cookie, number)).json["body"] for number in (1, 2)]
+
+    assert session not in shown[0]
+    assert '"session": "[hidden]"' in shown[0]
+    assert "DU1234567" not in shown[1]
+    assert json.loads(shown[1])[0]["id"] == "DU*****67"
+
+
+def test_a_secret_at_the_end_of_what_is_shown_is_hidden_too() -> None:
+    """Half of it would not be recognised."""
+    redactor = Redactor()
+    redactor.add_secret("s" * 40)
+    body = b"-" * (MAX_SHOWN_BYTES - 20) + b"s" * 40
+
+    assert "s" not in shown_text(body, redactor)
+    assert len(shown_text(body * 2, redactor)) == MAX_SHOWN_BYTES
+
+
 async def test_a_failed_read_is_shown_as_it_failed(harness: Harness, sim: Simulator) -> None:
     """The page gets the error of the bridge."""
     await harness.wait_until_checked(SessionState.READY)
@@ -50,14 +77,14 @@ async def test_a_failed_read_is_shown_as_it_failed(harness: Harness, sim: Simula
 
 
 async def test_a_read_of_the_plain_api_is_repeated_too(harness: Harness) -> None:
-    """With the id of its path."""
+    """With the id of its path; the response is shown without accounts, as any other."""
     await harness.wait_until_checked(SessionState.READY)
     await harness.get("/accounts/DU1234567")
     cookie = await open_page(harness)
 
     body = json.loads((await repeat(harness, cookie, 1)).json["body"])
 
-    assert body["id"] == "DU1234567"
+    assert body["id"] == "DU*****67"
 
 
 @pytest.mark.parametrize("number", ["2", "3", "4", "5", "0", "99", "x", "%C2%B2", "1" * 30])

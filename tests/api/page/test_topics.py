@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from ibkr_bridge.api.page import topics
 from ibkr_bridge.api.page.topics import PageState
+from ibkr_bridge.api.plain import orders as plain_orders
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.models.orders import OrderList
 from ibkr_bridge.server.app_keys import REQUEST_CONTEXT
 from ibkr_bridge.server.keyring import READ_ONLY, Principal
 from ibkr_bridge.server.request_context import RequestContext
@@ -43,6 +46,29 @@ async def test_open_orders_come_first_and_in_words(harness: Harness) -> None:
     assert listed[0]["question"]["texts"]
     assert listed[0]["account"] == "DU*****67"
     assert "DU1234567" not in str(listed)
+
+
+async def test_words_of_ibkr_are_shown_without_the_account(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question or a warning can name it."""
+    join = plain_orders.join_orders
+
+    async def with_words(*args: Any) -> OrderList:
+        listed = await join(*args)
+        (order,) = listed.orders
+        assert order.question is not None
+        question = msgspec.structs.replace(order.question, texts=["DU1234567 has no permission"])
+        return msgspec.structs.replace(
+            listed, orders=[msgspec.structs.replace(order, question=question, warnings=["DU1234567 is short"])]
+        )
+
+    monkeypatch.setattr(topics, "join_orders", with_words)
+    await harness.wait_until_checked(SessionState.READY)
+    await place(harness, FAR_LIMIT)
+
+    (shown,) = (await topics.orders(page_of(harness)))["orders"]
+
+    assert shown["question"]["texts"] == ["DU*****67 has no permission"]
+    assert shown["warnings"] == ["DU*****67 is short"]
 
 
 @pytest.mark.unanswered
