@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ from ibkr_bridge.alerts.apprise_service import AddressError, AppriseService, ope
 from ibkr_bridge.alerts.bounded_service import BoundedService
 from ibkr_bridge.alerts.delivery import Delivery
 from ibkr_bridge.alerts.watch import PAGE_SIZE, POLL_INTERVAL_S, SourceError, Watch
-from ibkr_bridge.cli import EXIT_MISCONFIGURED, EXIT_OK
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import open_client, settings_or_report, summarise
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.client import BridgeClient, BridgeRefused, ClientError
@@ -30,16 +31,17 @@ from ibkr_bridge.config.alert_settings import ALERTS, AlertSettings
 from ibkr_bridge.config.settings import Settings, merge_sources
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.events import Bus
-from ibkr_bridge.state_file import load_json, save_json
+from ibkr_bridge.state_file import give_to_owner, load_json, save_json
 
-STATE_FILE = "bridge.alerts.json"
+STATE_FILE, LOCK_FILE = "bridge.alerts.json", "bridge.alerts.lock"
 EXAMPLES = {"alerts": "until Ctrl-C; systemctl enable --now ibkr-bridge-alerts runs it as a service"}
 PING_TIMEOUT_S = 10.0
+RUNS_ALREADY = "the alerts run already, and each would be sent twice: systemctl status ibkr-bridge-alerts"
 NOT_CONFIGURED = f"{ALERTS} is not set: no alert is sent. docs/alerts.md says how to set it."
 
 
 def run(argv: Sequence[str]) -> int:
-    """Send alerts until SIGTERM or Ctrl-C. Returns 0, or 78 if the settings cannot be used."""
+    """Send alerts until SIGTERM or Ctrl-C. Returns 0, 1 if they run already, or 78 if the settings cannot be used."""
     build_parser().parse_args(argv)
     settings = settings_or_report()
     alert_settings = settings_of_alerts()
@@ -49,7 +51,12 @@ def run(argv: Sequence[str]) -> int:
         print(NOT_CONFIGURED)
         return EXIT_OK
     services = services_or_report(alert_settings)
-    return EXIT_MISCONFIGURED if services is None else _watch(settings, alert_settings, services)
+    if services is None:
+        return EXIT_MISCONFIGURED
+    if not is_alone(settings.state_dir):
+        print(RUNS_ALREADY, file=sys.stderr)
+        return EXIT_FAILURE
+    return _watch(settings, alert_settings, services)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,6 +81,24 @@ def services_or_report(settings: AlertSettings) -> list[AppriseService] | None:
     except AddressError as exc:
         print(f"{exc}; see https://github.com/caronc/apprise/wiki", file=sys.stderr)
         return None
+
+
+def is_alone(state_dir: Path | None) -> bool:
+    """Take a lock that is held until this process ends. Returns False if another program has it."""
+    if state_dir is None:
+        return True
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        give_to_owner(lock, state_dir)
+    except OSError:
+        return True  # alerts without a lock are better than none
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return False
+    return True
 
 
 def _watch(settings: Settings, alert_settings: AlertSettings, services: Sequence[AppriseService]) -> int:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from tests.cli.alert_receiver import receiving
-from tests.cli.command_runner import EXIT_MISCONFIGURED, EXIT_OK, Place, demo
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, Place, demo
 
 
 def test_a_loss_and_its_end_reach_the_service(tmp_path: Path) -> None:
@@ -48,6 +48,21 @@ def test_a_restart_repeats_nothing(tmp_path: Path) -> None:
             second.send_signal(signal.SIGTERM)
 
     assert "over after" in titles[0]
+
+
+def test_a_second_program_does_not_tell_everything_twice(tmp_path: Path) -> None:
+    """Somebody tries the command while systemd runs it. A program that was killed leaves nothing in the way."""
+    place = Place(tmp_path)
+    env = {"IBKR_BRIDGE_KEY": "a-key-for-this-test-alone-0123456789", "IBKR_BRIDGE_ALERTS": "json://127.0.0.1:9"}
+    with place.running("alerts", **env) as first:
+        first.wait_for("alerts go to JSON")
+        second = place.run("alerts", **env)
+        first.send_signal(signal.SIGKILL)
+    with place.running("alerts", **env) as third:
+        third.wait_for("alerts go to JSON")
+
+    assert (second.returncode, second.stdout) == (EXIT_FAILURE, "")
+    assert second.stderr.startswith("the alerts run already")
 
 
 def test_without_addresses_it_says_so_and_ends(place: Place) -> None:
