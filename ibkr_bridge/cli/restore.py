@@ -119,7 +119,7 @@ def _restore(archive: Path, state_dir: Path, settings: Path | None) -> int:
         former = replace_directory(state_dir, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print(f"The state of {manifest.created} is in {state_dir}.")
+    print(escape_unprintable(f"The state of {manifest.created} is in {state_dir}."))
     if former is not None:
         print(f"The former one is in {former}; remove it when you need it no more.")
     print("Orders that were placed since then are not in its journal: look for them at IBKR before you trade.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import zipfile
@@ -114,6 +115,22 @@ def test_a_bad_archive_changes_nothing(lonely: Place, files: dict[str, bytes], t
     assert result.returncode == EXIT_FAILURE
     assert text in result.stderr
     assert sorted(path.name for path in lonely.home.iterdir()) == [".env", "b.zip", "bad.zip", "run", "state"]
+
+
+def test_words_of_an_archive_do_not_control_the_terminal(lonely: Place) -> None:
+    """An archive may come from anywhere."""
+    with zipfile.ZipFile(lonely.home / "b.zip") as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(files["manifest.json"])
+    files["manifest.json"] = json.dumps({**manifest, "created": "\x1b[2Jnow"}).encode()
+    with zipfile.ZipFile(lonely.home / "strange.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+    result = lonely.run("restore", "strange.zip", "--yes")
+
+    assert result.returncode == EXIT_OK
+    assert "\x1b" not in result.stdout
 
 
 def test_a_history_with_a_trigger_is_refused(lonely: Place) -> None:
