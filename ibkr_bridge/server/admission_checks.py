@@ -32,6 +32,8 @@ HOST_PATTERN = re.compile(r"(\[[0-9a-f:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")  # the
 ORIGIN_PATTERN = re.compile(r"https?://([^/?#@\s]+)")  # the group is the host
 PLAIN_CODINGS = {hdrs.CONTENT_ENCODING: "identity", hdrs.TRANSFER_ENCODING: "chunked"}
 """By header: the word that means that the body is not compressed."""
+FETCH_SITE, OWN_SITES = "Sec-Fetch-Site", frozenset({"same-origin", "none"})
+"""What browsers say of the page that sends a request; `none` is a person, for example by the address bar."""
 RESTART_RETRY_AFTER_S = 5.0  # a restart takes at most this long
 
 
@@ -85,6 +87,7 @@ def check_origin(request: web.Request, request_context: RequestContext) -> None:
     The next check verifies the token, for pages of known origins only: a page of another origin is refused in any case,
     so it learns nothing about a token.
     """
+    _check_site(request, request_context)
     if hdrs.ORIGIN not in request.headers:
         return
     origins = {origin.lower() for origin in request.headers.getall(hdrs.ORIGIN)}
@@ -96,6 +99,18 @@ def check_origin(request: web.Request, request_context: RequestContext) -> None:
     credential = extract(request.headers, target, own_routes) if is_websocket else None
     by_token = credential is not None and credential.is_like_token
     if not by_token or not all(_is_app_origin(origin, request.app[SETTINGS]) for origin in foreign):
+        raise OriginNotAllowed("the request comes from a web page of another origin")
+
+
+def _check_site(request: web.Request, request_context: RequestContext) -> None:
+    """Refuse what another page requests of the operator's page without an Origin: an image, or `fetch` without CORS.
+
+    A browser sends the cookie with it if that page comes from another port of this host.
+    """
+    target = request_context.target
+    if target is None or not request.app[OWN_ROUTES].is_of_page(target.segments):
+        return
+    if set(request.headers.getall(FETCH_SITE, ())) - OWN_SITES:
         raise OriginNotAllowed("the request comes from a web page of another origin")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ibkr_bridge.api.page.access import FOLDER, SCRIPTS, STYLES, document
 from ibkr_bridge.api.page.routes import PAGE_ROUTES
+from ibkr_bridge.server.app_keys import PLACES_OF_PAGES
 from ibkr_bridge.server.credentials import PAGE_COOKIE
 from tests.api.page.page_reader import cookie_of, open_page, token_for_page
 from tests.conftest import OpenHarness
@@ -106,6 +107,20 @@ async def test_a_page_of_another_origin_is_refused(harness: Harness) -> None:
     )
 
     assert (reply.status, reply.code) == (403, "origin_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-site", 403), ("cross-site", 403), ("same-origin", 503), ("none", 503)]
+)
+async def test_a_page_of_another_port_opens_no_stream(harness: Harness, site: str, status: int) -> None:
+    """Its requests without CORS have the cookie and no Origin: sixteen of them took all places of the operator."""
+    places = harness.application[PLACES_OF_PAGES]
+    while not places.locked():  # so that a stream that is allowed ends at once
+        await places.acquire()
+
+    reply = await harness.get("/page/events", key=None, headers={**await open_page(harness), "Sec-Fetch-Site": site})
+
+    assert reply.status == status
 
 
 async def test_two_different_cookies_open_nothing(harness: Harness) -> None:
