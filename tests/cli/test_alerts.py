@@ -28,7 +28,9 @@ def test_a_loss_and_its_end_reach_the_service(tmp_path: Path) -> None:
     assert "ssh -N -L" in begun["message"]
     assert "secret-token" not in alerts.output
     state = json.loads((tmp_path / "state" / "bridge.alerts.json").read_text())
-    assert (state["open"], state["outbox"]) == ([], [])
+    # In the last half hour before IBKR's real time of the reset a reminder lasts.
+    lasting = [each for each in state["open"] if each["id"] != "login_ends"]
+    assert (lasting, state["outbox"]) == ([], [])
 
 
 def test_a_restart_repeats_nothing(tmp_path: Path) -> None:
