@@ -31,6 +31,7 @@ MAX_SOCKET_PATH_BYTES = 107  # the limit of Linux, `sun_path` without its final 
 GENKEY_HINT = name_commands("make one with: python bridge.py genkey")
 OWN_PREFIXES = ("IBKR_BRIDGE_", "IBKR_GATEWAY_")  # an app may share the file, and other IBKR_* names may be its own
 HOST_PATTERN = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+USER_INFO = re.compile(r"//[^/\s]*@")  # a user and a password in an address
 KEY_LIKE = re.compile(r"[A-Za-z0-9_+=-]{24,}")
 TRUE, FALSE = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
 # Logins, log-outs and tokens: no caller reaches them through the bridge.
@@ -91,7 +92,7 @@ class EnvReader:
         """The value as it was typed, or only its length if it may be a key in the wrong line."""
         if KEY_LIKE.search(value) or self._has_secret(value):
             return f"found what looks like a key ({len(value)} characters)"
-        return f"found {value[:80]!r}"
+        return f"found {USER_INFO.sub('//…@', value)[:80]!r}"
 
     def _has_secret(self, value: str) -> bool:
         """Whether the value of a secret setting stands in it."""

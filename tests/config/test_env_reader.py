@@ -72,3 +72,11 @@ def test_no_message_has_a_key_from_the_wrong_line() -> None:
     reader.parse("A", int, 1)
 
     assert secret not in "".join(problem_texts(reader))
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    """A person copies the message into a chat."""
+    read = EnvReader({"IBKR_GATEWAY_URL": "https://user:secret@127.0.0.1:5000/x"}, secrets=(), problems=[])
+    read.gateway_address("IBKR_GATEWAY_URL", default="https://127.0.0.1:5000", pinned=False)
+
+    assert [problem.found for problem in read.problems()] == ["found 'https://…@127.0.0.1:5000/x'"]
