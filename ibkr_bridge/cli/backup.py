@@ -96,8 +96,7 @@ def _copy_state(state_dir: Path, work: Path, *, cookies: bool) -> dict[str, Path
     if (state_dir / JOURNAL).exists():
         copy_journal(state_dir / JOURNAL, work / JOURNAL)
         files |= {path.name: path for path in (work / JOURNAL, mark_path(work / JOURNAL))}
-    if (state_dir / HISTORY).exists():
-        copy_database(state_dir / HISTORY, work / HISTORY)
+    if (state_dir / HISTORY).exists() and _copy_history(state_dir / HISTORY, work / HISTORY):
         files[HISTORY] = work / HISTORY
     for name in STATE_FILES.keys() - {JOURNAL, f"{JOURNAL}-last", HISTORY}:
         if name == COOKIES and not cookies:
@@ -106,6 +105,16 @@ def _copy_state(state_dir: Path, work: Path, *, cookies: bool) -> dict[str, Path
             _write_private(work / name, load_text(state_dir / name))
             files[name] = work / name
     return files
+
+
+def _copy_history(source: Path, target: Path) -> bool:
+    """Copy the history; False if it cannot be read: the journal is worth a backup all the same."""
+    try:
+        copy_database(source, target)
+    except (OSError, sqlite3.Error, ValueError) as exc:
+        print(f"the history is left out, since it cannot be read: {exc}", file=sys.stderr)
+        return False
+    return True
 
 
 def copy_journal(source: Path, target: Path) -> None:

@@ -94,3 +94,16 @@ def test_a_link_in_place_of_the_journal_is_refused(lonely: Place) -> None:
 
     assert result.returncode == EXIT_FAILURE
     assert "main.orders.db is a link" in result.stderr
+
+
+def test_a_history_that_cannot_be_read_is_left_out(lonely: Place) -> None:
+    """The journal of orders is worth a backup all the same."""
+    history = lonely.home / "state" / "bridge.history.db"
+    history.unlink(missing_ok=True)
+    history.mkdir()
+
+    result = lonely.run("backup", "b.zip")
+
+    assert result.returncode == EXIT_OK
+    assert "the history is left out" in result.stderr
+    assert "main.orders.db" in content_of(lonely.home / "b.zip")
