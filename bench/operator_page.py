@@ -152,7 +152,11 @@ def open_page(bridge: RunningProgram) -> Iterator[None]:
     address = str(urlsplit(bridge.url).netloc)
     token = _post(address, "/auth/token", {"audience": "page"}, KEY_HEADERS)["token"]
     connection = http.client.HTTPConnection(address)
-    connection.request("GET", "/page/events", headers={"Authorization": f"Bearer {token}"})
+    connection.request("POST", "/page/session", headers={"Authorization": f"Bearer {token}"})
+    entered = connection.getresponse()
+    entered.read()
+    cookie = str(entered.headers["Set-Cookie"]).partition(";")[0]
+    connection.request("GET", "/page/events", headers={"Cookie": cookie})
     response = connection.getresponse()
     if response.status != 200:
         raise wrk.InvalidMeasurement(f"the page was answered {response.status}")

@@ -62,13 +62,11 @@ def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: O
 def _extract_of_page(headers: CIMultiDictProxy[str]) -> Credential | None:
     """The token of the operator's page: from its cookie, or from the header with which it asks for the cookie."""
     if hdrs.AUTHORIZATION in headers:
-        value = key_from_headers(headers)
-    else:
-        cookies = {
-            value for each in headers.getall(hdrs.COOKIE, ()) for name, value in _pairs(each) if name == PAGE_COOKIE
-        }
-        value = cookies.pop().encode() if len(cookies) == 1 else None
-    return None if value is None else Credential(value, False, True, TokenAudience.PAGE)
+        token = key_from_headers(headers)
+        return None if token is None else Credential(token, False, True, TokenAudience.PAGE)
+    pairs = (pair for each in headers.getall(hdrs.COOKIE, ()) for pair in _pairs(each))
+    cookies = {value for name, value in pairs if name == PAGE_COOKIE}
+    return Credential(cookies.pop().encode(), False, True, TokenAudience.PAGE_COOKIE) if len(cookies) == 1 else None
 
 
 def _pairs(cookie_header: str) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from multidict import CIMultiDictProxy
@@ -113,6 +113,7 @@ class KeyRing:
     def __init__(self, settings: Settings, utc: Callable[[], datetime] | None = None, bus: Bus | None = None) -> None:
         self._keys: tuple[_StoredKey, ...] = ()
         self._full_fingerprint = ""
+        self._traded: dict[str, datetime] = {}  # ids of tokens that were traded, until they expire
         self._utc = utc or SystemClock().utc
         self._on_replaced: Subscribers[None] = Subscribers("keys", bus or Bus())
         self.replace(settings)
@@ -153,14 +154,36 @@ class KeyRing:
         """The principal of a token; None if it is not ours, is for something else, has expired, or one of its keys
         has changed.
         """
-        principal = None
+        found = self._find_claims(key_from_headers, audience)
+        return None if found is None else self._principal_of_token(*found)
+
+    def _find_claims(self, token: bytes, audience: TokenAudience) -> tuple[TokenClaims, _StoredKey] | None:
+        found = None
         for stored in self._keys:
-            claims = decode_token(key_from_headers, stored.signing_secret)
-            if claims is None or claims.audience is not audience:
+            claims = decode_token(token, stored.signing_secret)
+            if claims is None or claims.audience is not audience or claims.token_id in self._traded:
                 continue
             if claims.owner == stored.principal.owner and self._utc() < claims.expires:
-                principal = self._principal_of_token(claims, stored)
-        return principal
+                found = claims, stored
+        return found
+
+    def trade_for_cookie(self, token: bytes) -> tuple[str, TokenClaims]:
+        """Trade the token of an address for that of a cookie, which lasts as long; the first one is then worth nothing.
+
+        The address stands in the arguments of the browser, where every user of this machine can read it.
+
+        Raises:
+            InvalidKey: it is not valid, or was traded already.
+        """
+        found = self._find_claims(token, TokenAudience.PAGE)
+        if found is None:
+            raise InvalidKey("the token of this address is not valid, or was used already")
+        claims, stored = found
+        now = self._utc()
+        self._traded = {name: expires for name, expires in self._traded.items() if now < expires}
+        self._traded[claims.token_id] = claims.expires
+        cookie = replace(claims, token_id=secrets.token_hex(8), audience=TokenAudience.PAGE_COOKIE)
+        return encode_token(cookie, stored.signing_secret), cookie
 
     def _principal_of_token(self, claims: TokenClaims, stored: _StoredKey) -> Principal:
         owner, (label, effects) = stored.principal, TOKEN_SCOPES[claims.scope]

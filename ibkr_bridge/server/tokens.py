@@ -50,11 +50,13 @@ class TokenAudience(Enum):
 
     API = "api"
     PAGE = "page"
-    """The operator's page at `/` and what that page requests, nothing of the API."""
+    """The operator's page at `/`, once: it is traded for the next one."""
+    PAGE_COOKIE = "page-cookie"
+    """What the operator's page requests, and nothing of the API."""
 
 
 SCOPES = [scope.value for scope in TokenScope]
-AUDIENCES = [audience.value for audience in TokenAudience]
+AUDIENCES = [TokenAudience.API.value, TokenAudience.PAGE.value]  # that a caller can request
 
 
 @dataclass(frozen=True)

@@ -146,9 +146,23 @@ test("what is open and focused stays so while the page changes", { skip }, async
   await context.close();
 });
 
+test("an address works once, and a page that is open stays open", { skip }, async () => {
+  const url = address();
+  const { page, context } = await openPage(url);
+  await isLive(page);
+  await page.reload();
+  await isLive(page);
+  await page.goto(url); // the same browser has its cookie
+  await isLive(page);
+  const other = await openPage(url);
+  await other.page.getByText("The token of this address is not valid any more").waitFor();
+  await other.context.close();
+  await context.close();
+});
+
 test("a token that has expired asks for a new one", { skip }, async () => {
   const { page, context } = await openPage(`${demo.url}/#token=x.y.z`);
-  await page.getByText("The token of this address is not valid any more.").waitFor();
+  await page.getByText("The token of this address is not valid any more").waitFor();
   assert.deepEqual(await findings(page), []);
   await picture(page, "without-token");
   await context.close();

@@ -10,12 +10,12 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ibkr_bridge.api.documents import content_security_policy
 from ibkr_bridge.clock import utc_text
 from ibkr_bridge.errors import InvalidKey
-from ibkr_bridge.server.app_keys import CLOCK, REQUEST_CONTEXT
+from ibkr_bridge.server.app_keys import CLOCK, KEYRING, REQUEST_CONTEXT
 from ibkr_bridge.server.credentials import PAGE_COOKIE
 from ibkr_bridge.server.keyring import Principal, key_from_headers
 
@@ -48,15 +48,14 @@ def _joined(names: tuple[str, ...]) -> bytes:
 
 
 async def open_session(request: web.Request) -> web.Response:
-    """Trade a token for a cookie that lasts as long."""
-    principal, token = principal_of(request), key_from_headers(request.headers)
-    if token is None or principal.expires is None:
+    """Trade the token of an address for a cookie that lasts as long. It can be done once."""
+    token = key_from_headers(request.headers) if hdrs.AUTHORIZATION in request.headers else None
+    if token is None:
         raise InvalidKey("the token is missing", hint="run `bridge.py open` again")
-    seconds = max(1, int((principal.expires - request.app[CLOCK].utc()).total_seconds()))
-    response = web.json_response({"expires": utc_text(principal.expires)})
-    response.set_cookie(
-        PAGE_COOKIE, token.decode("ascii"), max_age=seconds, path=PATH, httponly=True, samesite="Strict"
-    )
+    text, claims = request.app[KEYRING].trade_for_cookie(token)
+    seconds = max(1, int((claims.expires - request.app[CLOCK].utc()).total_seconds()))
+    response = web.json_response({"expires": utc_text(claims.expires)})
+    response.set_cookie(PAGE_COOKIE, text, max_age=seconds, path=PATH, httponly=True, samesite="Strict")
     return response
 
 

@@ -163,3 +163,26 @@ async def test_the_cookie_can_be_taken_away(harness: Harness) -> None:
 
     assert 'ibkr_bridge_page=""' in reply.headers["Set-Cookie"]
     assert "Max-Age=0" in reply.headers["Set-Cookie"]
+
+
+async def test_an_address_is_worth_something_once(harness: Harness) -> None:
+    """It stands in the arguments of the browser, where every user of this machine can read it."""
+    token = await token_for_page(harness)
+    headers = {"Authorization": f"Bearer {token}"}
+    cookie = await cookie_of(harness, token)
+
+    again = await harness.post("/page/session", key=None, headers=headers)
+    looked = await harness.get("/page/orders/1", key=None, headers=headers)
+    as_cookie = await harness.get("/page/orders/1", key=None, headers={"Cookie": f"{PAGE_COOKIE}={token}"})
+
+    assert (again.status, looked.status, as_cookie.status) == (401, 401, 401)
+    assert (await harness.get("/page/orders/1", key=None, headers=cookie)).code == "order_not_found"
+
+
+async def test_a_cookie_is_no_address(harness: Harness) -> None:
+    """It cannot be traded for another one, so it ends with its token."""
+    cookie = (await open_page(harness))["Cookie"].partition("=")[2]
+
+    reply = await harness.post("/page/session", key=None, headers={"Authorization": f"Bearer {cookie}"})
+
+    assert reply.status == 401

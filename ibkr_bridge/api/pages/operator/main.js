@@ -40,14 +40,14 @@ function askForToken(reason) {
   app.show(app.byId("connection"), "");
 }
 
-function connect() {
+function connect(refusal) {
   source = new EventSource("/page/events");
   source.onopen = () => { // a stream that was opened again begins anew
     app.byId("access").hidden = true;
     app.forgetRequests();
   };
   source.onerror = () => {
-    if (source?.readyState === EventSource.CLOSED) askForToken("There is no token, or it is not valid any more.");
+    if (source?.readyState === EventSource.CLOSED) askForToken(refusal);
   };
   for (const name of Object.keys(SHOW)) source.addEventListener(name, (event) => show(name, JSON.parse(event.data)));
   source.addEventListener("end", (event) => {
@@ -77,9 +77,9 @@ async function start() {
   if (token) {
     history.replaceState(null, "", "/"); // it must not stay in the address bar
     const answer = await fetch("/page/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
-    if (answer && !answer.ok) return askForToken("The token of this address is not valid any more.");
+    if (answer && !answer.ok) return connect("The token of this address is not valid any more: it works once."); // a cookie may be there
   }
-  connect();
+  connect("There is no token, or it is not valid any more.");
 }
 
 setInterval(showConnection, 1000);
