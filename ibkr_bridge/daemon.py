@@ -194,6 +194,7 @@ class Bridge:
             is_draining=self.drain.is_draining,
             state_problem=directory.problem,
             free_bytes=directory.free_bytes,
+            history_problem=self.history.problem,
             reload_problems=self.unapplied.refusal,
             restart_needed=self.unapplied.names,
             mode=self.settings.trading_mode.value,

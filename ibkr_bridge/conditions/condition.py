@@ -64,6 +64,12 @@ KINDS: Mapping[str, Kind] = {
             "make space on the disk of the state directory",
         ),
         Kind(
+            "history_unavailable",
+            W,
+            "the history of conditions cannot be written: {problem}",
+            "make bridge.history.db in the state directory a file that the bridge can write, or make space on the disk",
+        ),
+        Kind(
             "reload_refused",
             W,
             "the last reload was refused, and the former settings stay: {problems}",

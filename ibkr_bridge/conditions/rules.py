@@ -24,6 +24,8 @@ class BridgeFacts:
     """Why the state directory cannot be used."""
     free_bytes: int | None = None
     """Space on the disk of the state directory; None if it is not known."""
+    history_problem: str | None = None
+    """Why the history cannot be written."""
     reload_problems: str | None = None
     """Why the last reload was refused."""
     restart_needed: tuple[str, ...] = ()
@@ -183,7 +185,13 @@ def _clock(facts: ProfileFacts) -> Found | None:
     return Found("clock_skewed", values={"seconds": round(abs(skew_s)), "side": "ahead of" if skew_s > 0 else "behind"})
 
 
-BRIDGE_RULES: tuple[Callable[[BridgeFacts], Found | None], ...] = (_draining, _state, _disk, _reload, _restart, _mode)
+def _history(facts: BridgeFacts) -> Found | None:
+    return Found("history_unavailable", values={"problem": facts.history_problem}) if facts.history_problem else None
+
+
+BRIDGE_RULES: tuple[Callable[[BridgeFacts], Found | None], ...] = (
+    *(_draining, _state, _disk, _history, _reload, _restart, _mode),
+)
 PROFILE_RULES: tuple[Callable[[ProfileFacts], Found | None], ...] = (
     *(_session, _flapping, _maintenance, _login_ends, _penalty, _endpoints, _pause, _journal, _unknown, _question),
     *(_stream, _topics, _clock),

@@ -112,3 +112,16 @@ async def test_days_are_those_of_new_york(sim: Simulator, tmp_path: Path) -> Non
 
     assert [each["day"] for each in body["days"]] == ["2026-06-17", "2026-06-18"]
     assert body["availability"]["trading_s"] == 4 * 3600 + 2.5 * 3600
+
+
+async def test_a_history_that_cannot_be_written_is_a_condition(sim: Simulator, tmp_path: Path) -> None:
+    """Every surface shows it, and orders are not refused."""
+    (tmp_path / "bridge.history.db").mkdir()
+    async with Harness(settings_for(sim.url, tmp_path)) as harness:
+        await harness.wait_until_checked(SessionState.READY)
+        await harness.get(PATH)
+        conditions = (await harness.get("/gateway/status")).json["conditions"]
+        ready = await harness.get("/readyz", key=None)
+
+    assert [each["id"] for each in conditions if each["id"] != "login_ends"] == ["history_unavailable"]
+    assert ready.status == 200

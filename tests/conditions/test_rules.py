@@ -24,6 +24,7 @@ BRIDGE_CASES: list[tuple[dict[str, Any], str]] = [
     ({"is_draining": True}, "shutting_down"),
     ({"state_problem": "it belongs to root"}, "state_unavailable"),
     ({"free_bytes": 1024}, "disk_low"),
+    ({"history_problem": "disk I/O error"}, "history_unavailable"),
     ({"reload_problems": "IBKR_BRIDGE_KEY: too short"}, "reload_refused"),
     ({"restart_needed": ("IBKR_REGION",)}, "restart_needed"),
     ({"mode": "paper", "wanted_mode": "live"}, "mode_differs"),
