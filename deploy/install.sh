@@ -14,16 +14,18 @@ cd /
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 trap '' PIPE # the reader of the output may close the pipe; the installation goes on
 
-USAGE="usage: deploy/install.sh [--upgrade | --uninstall] [--dry-run]
+USAGE="usage: deploy/install.sh [--upgrade | --uninstall [--purge]] [--dry-run]
   (nothing)    install the version of this checkout, or upgrade to it
   --upgrade    the same, but only if the bridge is installed already
-  --uninstall  remove everything except the state directory, /var/lib/ibkr-bridge
+  --uninstall  remove the program, its services and its user; the settings and the state stay
+  --purge      with --uninstall: remove the settings and the keys too; the state stays
   --dry-run    print what would be done, and do nothing
 PYTHON=python3.12 chooses another Python; it must be 3.11 or later."
 
 home=$(readlink -m /opt/ibkr-bridge) # resolved, so that it can be compared with other paths
 settings=$home/.env
-credentials=/etc/ibkr-bridge/credentials
+keys=/etc/ibkr-bridge
+credentials=$keys/credentials
 state=/var/lib/ibkr-bridge
 units=/etc/systemd/system
 alerts=ibkr-bridge-alerts.service
@@ -37,6 +39,7 @@ needed_mb=100                                                 # a release takes 
 started_at=$(date +%s)
 backup=$home/before/nothing # the directory of an earlier set-up that was moved away
 dry=no
+purge=no
 task=install
 
 say() { printf '%s\n' "$*" 2>/dev/null || :; }
@@ -418,17 +421,47 @@ uninstall() {
     take_lock
     run systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket ibkr-gateway-proxy.socket \
         ibkr-gateway-proxy.service $alerts 2>/dev/null || :
-    for each in ibkr-bridge ibkr-bridge-alerts ibkr-gateway-proxy; do
-        run rm -rf $units/$each.service $units/$each.socket $units/$each.service.d $units/$each.socket.d
-    done
+    run rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/$alerts $units/ibkr-bridge.socket.d/address.conf
+    run remove_program
+    [ $purge = no ] || run remove_settings
     run systemctl daemon-reload
-    run rm -rf "$home" $command $completion /etc/ibkr-bridge /run/ibkr-gateway.sock /run/ibkr-bridge-reload \
-        /run/ibkr-bridge-reload.new /run/ibkr-bridge-install.lock
+    run rm -rf $command $completion /run/ibkr-gateway.sock /run/ibkr-bridge-reload /run/ibkr-bridge-reload.new \
+        /run/ibkr-bridge-install.lock
     for each in "$state" "$state".before-*; do # the second are left by: ibkr-bridge restore
         if [ -d "$each" ]; then run chown -R root:root "$each"; fi # the number of its user may be given to another user
     done
     if getent passwd $user >/dev/null; then run userdel $user; fi
-    [ $dry = yes ] || say "IBKR Bridge is removed. Its state stays in $state."
+    [ $dry = yes ] || print_what_stays
+}
+
+# Everything but the settings. `rmdir` removes what is empty then.
+remove_program() {
+    if [ -d "$home" ]; then find "$home" -mindepth 1 -maxdepth 1 ! -name .env -exec rm -rf {} +; fi
+    rmdir "$home" "$credentials" "$keys" $units/ibkr-bridge.socket.d 2>/dev/null || :
+}
+
+# A drop-in can need the units of the Gateway's proxy, so they are settings too.
+remove_settings() {
+    rm -rf "$home" $keys $units/ibkr-gateway-proxy.service $units/ibkr-gateway-proxy.socket
+    for each in ibkr-bridge.service ibkr-bridge.socket $alerts; do rm -rf "$units/$each.d"; done
+}
+
+print_what_stays() {
+    say "IBKR Bridge is removed. What stays, for a later installation:"
+    print_if_there "the settings" "$settings"
+    print_if_there "the keys" $keys
+    print_if_there "your drop-ins" $units/ibkr-bridge.service.d $units/ibkr-bridge.socket.d $units/$alerts.d
+    print_if_there "your drop-ins need it" $units/ibkr-gateway-proxy.service $units/ibkr-gateway-proxy.socket
+    print_if_there "the state, with the journal of orders; only rm -r removes it" "$state" "$state".before-*
+    [ $purge = yes ] || say "To remove all but the state: deploy/install.sh --uninstall --purge"
+}
+
+print_if_there() {
+    what=$1
+    shift
+    for each in "$@"; do
+        if [ -e "$each" ]; then say "  $each: $what"; fi
+    done
 }
 
 for word in "$@"; do
@@ -436,6 +469,7 @@ for word in "$@"; do
     --dry-run) dry=yes ;;
     --upgrade) task=upgrade ;;
     --uninstall) task=uninstall ;;
+    --purge) purge=yes ;;
     --help | -h)
         say "$USAGE"
         exit 0
@@ -446,6 +480,10 @@ for word in "$@"; do
         ;;
     esac
 done
+if [ $purge = yes ] && [ $task != uninstall ]; then
+    printf -- '--purge is for --uninstall only\n%s\n' "$USAGE" >&2
+    exit 2
+fi
 umask 022
 check_machine
 case $task in

@@ -42,6 +42,14 @@ def test_the_installer_explains_itself(option: str, status: int) -> None:
     assert result.returncode == status
 
 
+def test_purging_is_for_removing_only() -> None:
+    """A person who upgrades must not lose the settings by a word too much."""
+    command = ("sh", str(ROOT / "deploy/install.sh"), "--upgrade", "--purge")
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert (result.returncode, "--purge is for --uninstall only" in result.stderr) == (2, True)
+
+
 PLANTED_MODULES = ("sys", "venv", "ensurepip", "pip", "compileall", "sitecustomize", "encodings", "ipaddress", "socket")
 PLANTED_PROGRAMS = ("dirname", "readlink", "awk", "python3", "sha256sum", "install")
 

@@ -212,7 +212,7 @@ def test_a_blocked_systemd_journal_does_not_block_calls(machine: Machine) -> Non
 def test_a_unit_of_the_same_name_is_moved_aside(machine: Machine) -> None:
     """A unit called ibkr-bridge.service may come from the user; it is replaced, but a copy is kept."""
     unit = "[Service]\nExecStart=/bin/sh -c 'exec sleep infinity'\n"
-    machine.install("--uninstall")
+    machine.install("--uninstall", "--purge")
     machine.write("/etc/systemd/system/ibkr-bridge.service", unit)
 
     machine.install()

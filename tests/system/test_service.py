@@ -347,15 +347,52 @@ def test_the_bridge_can_be_sealed(machine: Machine) -> None:
     assert machine.curl_with_key("/portfolio/accounts").endswith("\n200")
 
 
-def test_uninstalling_leaves_only_the_state_directory(machine: Machine) -> None:
-    """The journal of orders is in it, and in the one that a restore has kept. A second `--uninstall` does no harm."""
-    machine.install("--uninstall")
+PATHS_OF_THE_BRIDGE = (
+    "find / -xdev \\( -path /proc -o -path /sys -o -path /src -o -path /var/log -o -path /tmp \\) -prune -o"
+    " -ipath '*ibkr-*' ! -ipath '*/lib/ibkr*/*' -print"
+)
+
+
+def test_uninstalling_keeps_the_settings_and_the_state(machine: Machine) -> None:
+    """It says where they are. Nothing runs, and the state belongs to root. A second `--uninstall` does no harm."""
+    key = machine.key
+    output = machine.install("--uninstall").stdout
     machine.install("--uninstall")
 
-    paths_left = machine.sh(
-        "find / -xdev \\( -path /proc -o -path /sys -o -path /src -o -path /var/log -o -path /tmp \\) -prune -o"
-        " -iname '*ibkr*bridge*' -print"
-    ).split()
+    paths_left = {path.partition(".before-")[0] for path in machine.sh(PATHS_OF_THE_BRIDGE).split()}
+    assert paths_left == {
+        "/opt/ibkr-bridge",
+        "/opt/ibkr-bridge/.env",
+        "/var/lib/ibkr-bridge",
+        f"{UNITS}/ibkr-bridge.service.d",
+        f"{UNITS}/ibkr-bridge.service.d/sealed.conf",
+        f"{UNITS}/ibkr-gateway-proxy.service",
+        f"{UNITS}/ibkr-gateway-proxy.socket",
+    }
+    assert all(f"  {path}" in output for path in ("/opt/ibkr-bridge/.env", f"{UNITS}/ibkr-bridge.service.d"))
+    assert key == machine.key
+    assert key not in output
+    assert machine.sh("stat -c %U /var/lib/ibkr-bridge*").split() == ["root", "root"]
+    assert machine.run("getent", "passwd", "ibkr-bridge", check=False).stdout == ""
+
+
+def test_a_later_installation_finds_the_settings(machine: Machine) -> None:
+    """The key of the apps is the same, and the bridge is still sealed: the drop-in and its proxy have stayed."""
+    key = machine.key
+
+    machine.install()
+    machine.wait_until_ready()
+
+    assert machine.curl_with_key("/portfolio/accounts", key).endswith("\n200")
+    assert machine.exposure_level() <= 0.2
+
+
+def test_purging_leaves_only_the_state_directory(machine: Machine) -> None:
+    """The journal of orders is in it, and in the one that a restore has kept."""
+    machine.install("--uninstall", "--purge")
+    machine.install("--uninstall", "--purge")
+
+    paths_left = machine.sh(PATHS_OF_THE_BRIDGE).split()
     assert [path.partition(".before-")[0] for path in paths_left] == ["/var/lib/ibkr-bridge"] * 2
     assert machine.sh("stat -c %U /var/lib/ibkr-bridge*").split() == ["root", "root"]
     assert machine.run("getent", "passwd", "ibkr-bridge", check=False).stdout == ""
