@@ -392,6 +392,7 @@ install_bridge() {
     make_settings
     if runs_already; then
         say "This version runs already."
+        run start_alerts # addresses may have been set since
         return
     fi
     activate
