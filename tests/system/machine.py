@@ -205,13 +205,13 @@ class Machine:
         """Read a file of the machine."""
         return (self.root / path.lstrip("/")).read_text()
 
-    def wait_until(self, holds: Callable[[], bool], failure: str) -> None:
+    def wait_until(self, holds: Callable[[], bool], failure: str, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until a condition holds.
 
         Raises:
-            AssertionError: it does not hold after a minute; the message is `failure`.
+            AssertionError: it does not hold in time; the message is `failure`.
         """
-        end = time.monotonic() + TIMEOUT_S
+        end = time.monotonic() + timeout_s
         while not holds():
             assert time.monotonic() < end, failure
             time.sleep(0.05)

@@ -1,5 +1,7 @@
 """The incidents of docs/troubleshooting.md: each is made, and doctor is red where it should be, and first there.
 
+Here they need no root and no booted machine; tests/system/test_incidents.py makes them on one.
+
 Most run a real bridge in front of the simulated Gateway, and the real command beside it. What cannot be made without a
 machine of its own, such as a full disk, is given as facts.
 """
@@ -35,8 +37,10 @@ from tests.harness import KEY, Harness, settings_for
 from tests.unlimited import UNLIMITED
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "troubleshooting.md"
-ROW = re.compile(r"^\| ([A-Za-z][^|]*) \| [^|]* \| [^|]* \| `([a-z]+)`: `([A-Za-z_ ]+)`", re.MULTILINE)
-IN_STATUS = re.compile(r"^\| ([A-Za-z][^|]*) \| [^|]* \| `(?:systemctl status|/readyz)`: (\w+: [^|]*) \|", re.MULTILINE)
+ROW = re.compile(r"^\| ([A-Za-z][^|]*) \| [^|]* \| [^|]* \| [^|]* \| `([a-z]+)`: `([A-Za-z_ ]+)`", re.MULTILINE)
+IN_STATUS = re.compile(
+    r"^\| ([A-Za-z][^|]*) \| [^|]* \| `(?:systemctl status|/readyz)` \| (\w+: [^|]*) \|", re.MULTILINE
+)
 INIT, ORDERS = "/iserver/auth/ssodh/init", "/iserver/account/DU1234567/orders"
 META, SUMMARY = "/portfolio/DU1234567/meta", "/portfolio/DU1234567/summary"
 FOUR_READS = (META, SUMMARY, "/portfolio/DU1234567/ledger", "/portfolio/DU1234567/allocation")  # as many as slots
@@ -54,6 +58,8 @@ class Incident:
     make: Make
     env: dict[str, str] = field(default_factory=dict)
     sim: dict[str, Any] = field(default_factory=dict)
+    check_of_files: str = ""
+    """On a machine the settings are a file, and doctor is red about the file first."""
 
 
 async def wait_for_condition(harness: Harness, name: str) -> None:
@@ -177,8 +183,12 @@ LIVE = (
     Incident("An order without an answer", "orders", "orders_unknown", lose_an_answer_to_an_order),
     Incident("The stream is down", "stream", "stream_down", cut_the_stream),
     Incident("The clock is wrong", "clock", "clock_skewed", wait_for_three_heartbeats),
-    Incident("A reload was refused", "settings", "reload_refused", reload_wrong_settings),
-    Incident("Changed settings without a restart", "settings", "restart_needed", reload_another_mode),
+    Incident(
+        "A reload was refused", "settings", "reload_refused", reload_wrong_settings, check_of_files="IBKR_BRIDGE_KEY"
+    ),
+    Incident(
+        "Changed settings without a restart", "settings", "restart_needed", reload_another_mode, check_of_files="mode"
+    ),
 )
 
 
@@ -317,5 +327,5 @@ def test_the_page_has_each_incident_with_what_doctor_says() -> None:
     section = PAGE.read_text().partition("## Incidents")[2].partition("\n## ")[0]
     documented = {title: (layer, check) for title, layer, check in ROW.findall(section)}
 
-    assert documented == {each.title: (each.layer, each.check) for each in LIVE} | OTHERS
+    assert documented == {each.title: (each.layer, each.check_of_files or each.check) for each in LIVE} | OTHERS
     assert len(documented) == 24
