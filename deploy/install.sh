@@ -14,33 +14,52 @@ cd /
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 trap '' PIPE # the reader of the output may close the pipe; the installation goes on
 
-USAGE="usage: deploy/install.sh [--upgrade | --uninstall [--purge]] [--dry-run]
+USAGE="usage: deploy/install.sh [--name NAME] [--upgrade | --uninstall [--purge]] [--dry-run]
   (nothing)    install the version of this checkout, or upgrade to it
   --upgrade    the same, but only if the bridge is installed already
   --uninstall  remove the program, its services and its user; the settings and the state stay
   --purge      with --uninstall: remove the settings and the keys too; the state stays
+  --name live  a second bridge beside the first: service, user, command and directories are called ibkr-bridge-live
   --dry-run    print what would be done, and do nothing
 PYTHON=python3.12 chooses another Python; it must be 3.11 or later."
 
-home=$(readlink -m /opt/ibkr-bridge) # resolved, so that it can be compared with other paths
-settings=$home/.env
-keys=/etc/ibkr-bridge
-credentials=$keys/credentials
-state=/var/lib/ibkr-bridge
 units=/etc/systemd/system
-alerts=ibkr-bridge-alerts.service
-command=/usr/local/bin/ibkr-bridge
-completion=/usr/local/share/bash-completion/completions/ibkr-bridge
-user=ibkr-bridge
 shipped="bridge.py ibkr_bridge deploy requirements.txt .env.example LICENSE"
 old_parts="bridge.py ibkr_bridge requirements.txt venv .venv" # of an earlier set-up without this script
+name=ibkr-bridge                                              # the first instance; --name live: ibkr-bridge-live
 address=127.0.0.1:8000                                        # unless the settings name another one
 needed_mb=100                                                 # a release takes half of it
 started_at=$(date +%s)
-backup=$home/before/nothing # the directory of an earlier set-up that was moved away
 dry=no
 purge=no
 task=install
+
+# Everything that an instance has is named after it, so that two never share a file, a user or a port.
+name_everything() {
+    home=$(readlink -m "/opt/$name") # resolved, so that it can be compared with other paths
+    settings=$home/.env
+    backup=$home/before/nothing # the directory of an earlier set-up that was moved away
+    keys=/etc/$name
+    credentials=$keys/credentials
+    state=/var/lib/$name
+    user=$name
+    service=$name.service
+    socket=$name.socket
+    alerts=$name-alerts.service
+    command=/usr/local/bin/$name
+    completion=/usr/local/share/bash-completion/completions/$name
+    lock=/run/$name-install.lock
+    again="deploy/install.sh$([ "$name" = ibkr-bridge ] || printf -- ' --name %s' "${name#ibkr-bridge-}")"
+}
+
+# A user name has 32 characters at most. The other limit keeps the units of two instances apart.
+check_name() {
+    case $1 in
+    '' | -* | *[!a-z0-9-]*) die "--name: use small letters, digits and '-', such as: --name live" ;;
+    alerts | *-alerts) die "--name $1: the alerts of another instance have this name" ;;
+    esac
+    [ ${#1} -le 20 ] || die "--name: 20 characters at most"
+}
 
 say() { printf '%s\n' "$*" 2>/dev/null || :; }
 die() {
@@ -55,8 +74,8 @@ run() { if [ $dry = yes ]; then say "would run: $*"; else "$@"; fi; }
 check_machine() {
     [ "$(id -u)" = 0 ] || die "run it as root: sudo deploy/install.sh"
     [ -d /run/systemd/system ] || die "systemd does not run here; README.md says how to start the bridge by hand"
-    for each in ibkr-bridge.service ibkr-bridge.socket; do
-        [ "$(readlink $units/$each)" != /dev/null ] || die "$each is masked; to use it: systemctl unmask $each"
+    for each in "$service" "$socket"; do
+        [ "$(readlink "$units/$each")" != /dev/null ] || die "$each is masked; to use it: systemctl unmask $each"
     done
 }
 
@@ -71,7 +90,7 @@ check_python() {
 
 check_source() {
     [ "$source" != "$home" ] || die "this checkout is in $home, where the bridge will be installed: clone it elsewhere"
-    [ ! -L /opt/ibkr-bridge ] || die "/opt/ibkr-bridge is a link; make it a directory"
+    [ ! -L "/opt/$name" ] || die "/opt/$name is a link; make it a directory"
 }
 
 # The errors of pip and venv do not say that the disk is full, so this checks it.
@@ -85,7 +104,7 @@ check_space() {
 # Two runs at a time would build into the same directory.
 take_lock() {
     [ $dry = yes ] && return
-    exec 9>/run/ibkr-bridge-install.lock
+    exec 9>"$lock"
     flock -n 9 || die "another install.sh is running"
 }
 
@@ -106,11 +125,18 @@ copy_program() (
     cd "$source" && cp -R $shipped "$1" && find "$1" -name __pycache__ -prune -exec rm -rf {} +
 )
 
+# The units and scripts of another instance are those of the first one with its name.
+name_files() {
+    [ "$name" != ibkr-bridge ] || return 0
+    find "$1/deploy/systemd" "$1/deploy/ibkr-bridge" -type f -exec sed -i "s/ibkr-bridge/$name/g" {} +
+}
+
 build() {
     [ -e "$1/.whole" ] && return
     say "Building $1"
     run rm -rf "$1" && run mkdir -p "$1" &&
         run copy_program "$1" &&
+        run name_files "$1" &&
         run chmod -R u=rwX,go=rX "$1" &&
         run "$python" -I -m venv "$1/.venv" &&
         run "$1/.venv/bin/python" -I -m pip install --quiet --disable-pip-version-check --require-hashes \
@@ -149,8 +175,8 @@ remove_other_releases() {
 # -- user, settings and key
 
 make_user() {
-    getent passwd $user >/dev/null && return
-    run useradd --system --user-group --no-create-home --home-dir $state --shell /usr/sbin/nologin $user
+    getent passwd "$user" >/dev/null && return
+    run useradd --system --user-group --no-create-home --home-dir "$state" --shell /usr/sbin/nologin "$user"
 }
 
 # Check the settings as the bridge will, before anything is changed. Also find the address and whether there is a key.
@@ -166,11 +192,21 @@ check_settings() {
 
 # Whether the bridge will get a key from a source that this script does not read.
 has_key_elsewhere() {
-    [ -s $credentials.encrypted/IBKR_BRIDGE_KEY ] && return
-    for each in "$units"/ibkr-bridge.service.d/*.conf; do
+    [ -s "$credentials.encrypted/IBKR_BRIDGE_KEY" ] && return
+    for each in "$units/$service.d"/*.conf; do
         [ "${each##*/}" != credential.conf ] && grep -qs '^[A-Z][A-Za-z]*=.*IBKR_BRIDGE_KEY' "$each" && return
     done
     return 1
+}
+
+# Another instance gets the first port from 8001 on at which nobody listens.
+choose_address() {
+    [ "$name" != ibkr-bridge ] || return 0
+    port=8001
+    while [ $port -lt 8100 ] && ! check_port is-free 2>/dev/null; do
+        address=127.0.0.1:$port
+        port=$((port + 1))
+    done
 }
 
 new_key() { "$release/.venv/bin/python" -I "$release/bridge.py" genkey; }
@@ -179,24 +215,27 @@ new_key() { "$release/.venv/bin/python" -I "$release/bridge.py" genkey; }
 write_settings() (
     umask 077
     key=$(new_key)
-    printf '%s\n' "$key" | awk 'NR == FNR { key = $0; next } /^IBKR_BRIDGE_KEY=/ { print "IBKR_BRIDGE_KEY=" key; next } { print }' \
-        - "$release/.env.example" >"$settings.new"
+    printf '%s\n' "$key" | awk -v url="http://$address" 'NR == FNR { key = $0; next }
+        /^IBKR_BRIDGE_KEY=/ { print "IBKR_BRIDGE_KEY=" key; next }
+        /^IBKR_BRIDGE_URL=/ { print "IBKR_BRIDGE_URL=" url; next }
+        { print }' - "$release/.env.example" >"$settings.new"
     mv "$settings.new" "$settings"
 )
 
 write_credential() (
     umask 077
-    new_key >$credentials/IBKR_BRIDGE_KEY.new
-    mv $credentials/IBKR_BRIDGE_KEY.new $credentials/IBKR_BRIDGE_KEY
+    new_key >"$credentials/IBKR_BRIDGE_KEY.new"
+    mv "$credentials/IBKR_BRIDGE_KEY.new" "$credentials/IBKR_BRIDGE_KEY"
 )
 
 make_settings() {
     if [ ! -e "$settings" ]; then
+        choose_address
         say "Making $settings with a new key"
         run write_settings
     elif [ "${has_key:-yes}" = no ]; then
         say "$settings has no key: making one in $credentials/IBKR_BRIDGE_KEY"
-        run install -d -m 700 $credentials
+        run install -d -m 700 "$credentials"
         run write_credential
     fi
     if [ -e "$settings" ] && [ -n "$(find "$settings" -perm /077)" ]; then
@@ -209,23 +248,25 @@ make_settings() {
 # This machine may connect, also to an address that is not loopback. A drop-in can allow others.
 write_address() {
     printf '[Socket]\nListenStream=\nListenStream=%s\nIPAddressAllow=%s\n' "$address" \
-        "$(printf '%s' "${address%:*}" | tr -d '[]')" >$units/ibkr-bridge.socket.d/address.conf
+        "$(printf '%s' "${address%:*}" | tr -d '[]')" >"$units/$socket.d/address.conf"
 }
 
 install_address() {
-    run rm -f $units/ibkr-bridge.socket.d/address.conf
+    run rm -f "$units/$socket.d/address.conf"
     [ "$address" != 127.0.0.1:8000 ] || return 0
-    run install -d $units/ibkr-bridge.socket.d
+    run install -d "$units/$socket.d"
     run write_address
 }
 
 install_units() {
-    for each in ibkr-bridge.service ibkr-bridge.socket; do
-        run install -m 644 "$1/deploy/systemd/$each" $units/$each
+    for each in "$service" "$socket"; do
+        run install -m 644 "$1/deploy/systemd/ibkr-bridge${each#"$name"}" "$units/$each"
     done
-    if [ -e "$1/deploy/systemd/$alerts" ]; then run install -m 644 "$1/deploy/systemd/$alerts" $units/$alerts; fi
-    if [ -s $credentials/IBKR_BRIDGE_KEY ] && [ ! -e $units/ibkr-bridge.service.d/credential.conf ]; then
-        run install -D -m 644 "$1/deploy/systemd/examples/credential.conf" $units/ibkr-bridge.service.d/credential.conf
+    if [ -e "$1/deploy/systemd/ibkr-bridge-alerts.service" ]; then
+        run install -m 644 "$1/deploy/systemd/ibkr-bridge-alerts.service" "$units/$alerts"
+    fi
+    if [ -s "$credentials/IBKR_BRIDGE_KEY" ] && [ ! -e "$units/$service.d/credential.conf" ]; then
+        run install -D -m 644 "$1/deploy/systemd/examples/credential.conf" "$units/$service.d/credential.conf"
     fi
     install_address
     run systemctl daemon-reload
@@ -233,14 +274,14 @@ install_units() {
 
 # -- an earlier set-up without this script: it is moved away, and moved back if the new bridge does not start
 
-is_ours() { grep -qs '^ExecStart=/opt/ibkr-bridge/current/' "$1"; }
+is_ours() { grep -qs "^ExecStart=/opt/$name/current/" "$1"; }
 
 # Whether a unit runs a bridge.py of this directory, or has the name of the bridge's unit.
 is_old_setup() {
     if is_ours "$1"; then return 1; fi
-    [ "$1" != $units/ibkr-bridge.service ] || return 0
+    [ "$1" != "$units/$service" ] || return 0
     grep -qsE '^ExecStart *=.*bridge\.py' "$1" &&
-        grep -qsE '^(ExecStart *=.*[ "]/opt/ibkr-bridge/|ExecStart *=.*cd /opt/ibkr-bridge|WorkingDirectory *= *"?/opt/ibkr-bridge/?"? *$)' "$1"
+        grep -qsE "^(ExecStart *=.*[ \"]/opt/$name/|ExecStart *=.*cd /opt/$name([^a-z0-9-]|\$)|WorkingDirectory *= *\"?/opt/$name/?\"? *\$)" "$1"
 }
 
 check_templates() {
@@ -283,9 +324,9 @@ record_unit() {
 }
 
 restore_old_setup() {
-    systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket
-    rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/ibkr-bridge-alerts.service $command $completion \
-        "$home/current" "$release"
+    systemctl disable --quiet --now "$service" "$socket"
+    rm -f "$units/$service" "$units/$socket" "$units/$alerts" "$command" "$completion"
+    rm -rf "$home/current" "$release"
     for each in $old_parts; do
         if [ -e "$backup/$each" ]; then mv "$backup/$each" "$home/"; fi
     done
@@ -306,26 +347,26 @@ restore_unit() {
 
 # -- switching to another version
 
-check_port() { "$python" -I -B "$source/deploy/installing.py" "$1" "$address"; }
+check_port() { SERVICE=$service "$python" -I -B "$source/deploy/installing.py" "$1" "$address"; }
 
 start_units() {
-    systemctl enable --quiet ibkr-bridge.socket ibkr-bridge.service || return 1
+    systemctl enable --quiet "$socket" "$service" || return 1
     # systemd opens no socket whose service runs, and it cannot change the address of an open one.
     if ! check_port is-held; then
-        systemctl stop ibkr-bridge.service ibkr-bridge.socket || return 1
+        systemctl stop "$service" "$socket" || return 1
         check_port is-free || return 1
     fi
-    systemctl reset-failed ibkr-bridge.service ibkr-bridge.socket 2>/dev/null || :
-    systemctl start ibkr-bridge.socket && systemctl restart ibkr-bridge.service && check_port is-healthy
+    systemctl reset-failed "$service" "$socket" 2>/dev/null || :
+    systemctl start "$socket" && systemctl restart "$service" && check_port is-healthy
 }
 
 # They run if addresses are set. A problem of theirs is told, and is no reason to go back to the former version.
 start_alerts() {
     if grep -qs '^IBKR_BRIDGE_ALERTS=.' "$home/.env"; then
-        systemctl enable --quiet $alerts || :
-        systemctl restart $alerts || say "the alerts did not start: journalctl -u $alerts"
+        systemctl enable --quiet "$alerts" || :
+        systemctl restart "$alerts" || say "the alerts did not start: journalctl -u $alerts"
     else
-        systemctl disable --quiet --now $alerts 2>/dev/null || :
+        systemctl disable --quiet --now "$alerts" 2>/dev/null || :
     fi
 }
 
@@ -338,7 +379,7 @@ activate() {
     if [ -z "$former_release" ]; then move_old_setup; fi
     switch_to "$release"
     install_units "$release"
-    run install -m 755 "$release/deploy/ibkr-bridge" $command
+    run install -m 755 "$release/deploy/ibkr-bridge" "$command"
     run write_completion || say "Completion for bash could not be written; everything else goes on."
     run start_units
     run write_started
@@ -348,8 +389,8 @@ activate() {
 }
 
 write_completion() {
-    mkdir -p "${completion%/*}" && "$release/.venv/bin/python" -I "$release/bridge.py" completion bash >$completion.new &&
-        mv $completion.new $completion
+    mkdir -p "${completion%/*}" && "$release/.venv/bin/python" -I "$release/bridge.py" completion bash >"$completion.new" &&
+        mv "$completion.new" "$completion"
 }
 
 write_started() {
@@ -364,7 +405,7 @@ roll_back() {
     set +e
     # What it says as an error first: it is the reason. Then the last lines, whatever their level.
     for level in err info; do
-        journalctl -u ibkr-bridge -u ibkr-bridge.socket -p $level --since "@$started_at" -n 15 --no-pager -o cat >&2
+        journalctl -u "$service" -u "$socket" -p $level --since "@$started_at" -n 15 --no-pager -o cat >&2
     done
     if [ -z "$former_release" ]; then
         restore_old_setup
@@ -372,7 +413,7 @@ roll_back() {
     fi
     switch_to "$former_release"
     install_units "$former_release"
-    start_units || die "neither the new version nor the old one starts: journalctl -u ibkr-bridge"
+    start_units || die "neither the new version nor the old one starts: journalctl -u $name"
     if [ "$former_release" = "$release" ]; then die "the installation failed, see above for the reason; the bridge runs"; fi
     rm -rf "$release"
     die "the new version did not start, so the old one runs again; see above for the reason"
@@ -401,60 +442,66 @@ install_bridge() {
 
 runs_already() {
     [ "$(last_release)" = "$release" ] && [ "$(readlink -e "$home/current")" = "$release" ] &&
-        [ -z "$(find $credentials -newer "$home/started" -name IBKR_BRIDGE_KEY 2>/dev/null)" ] &&
-        systemctl is-active --quiet ibkr-bridge.service && check_port is-held
+        [ -z "$(find "$credentials" -newer "$home/started" -name IBKR_BRIDGE_KEY 2>/dev/null)" ] &&
+        systemctl is-active --quiet "$service" && check_port is-held
 }
 
 print_next_steps() {
-    say "IBKR Bridge is installed. Next:
+    say "$name is installed. Next:
   curl http://$address/health                        whether the bridge runs
   curl http://$address/gateway/auth-status           whether the brokerage session is open
-  systemctl status ibkr-bridge           the state of the session
-  journalctl -u ibkr-bridge -f           one line for each request and each change
-Without a Gateway, run a simulated one: ibkr-bridge sim
-The settings are in /opt/ibkr-bridge/.env, and the key is there or in $credentials. After a change:
-  systemctl restart ibkr-bridge          no connection is refused; for keys and the log a reload is enough
-  deploy/install.sh                      if the address was changed
-To stop it: systemctl stop ibkr-bridge.socket ibkr-bridge.service"
+  systemctl status $name           the state of the session
+  journalctl -u $name -f           one line for each request and each change
+Without a Gateway, run a simulated one: $name sim
+The settings are in $settings, and the key is there or in $credentials. After a change:
+  systemctl restart $name          no connection is refused; for keys and the log a reload is enough
+  $again                      if the address was changed
+To stop it: systemctl stop $socket $service"
+    [ "$name" = ibkr-bridge ] ||
+        say "Give it a Gateway of its own: IBKR_GATEWAY_URL in $settings. Two bridges must not share one."
 }
 
 uninstall() {
     take_lock
-    run systemctl disable --quiet --now ibkr-bridge.service ibkr-bridge.socket ibkr-gateway-proxy.socket \
-        ibkr-gateway-proxy.service $alerts 2>/dev/null || :
-    run rm -rf $units/ibkr-bridge.service $units/ibkr-bridge.socket $units/$alerts $units/ibkr-bridge.socket.d/address.conf
+    run systemctl disable --quiet --now "$service" "$socket" "$alerts" 2>/dev/null || :
+    if [ "$name" = ibkr-bridge ]; then # the proxy is of the first instance alone
+        run systemctl disable --quiet --now ibkr-gateway-proxy.socket ibkr-gateway-proxy.service 2>/dev/null || :
+    fi
+    run rm -rf "$units/$service" "$units/$socket" "$units/$alerts" "$units/$socket.d/address.conf"
     run remove_program
     [ $purge = no ] || run remove_settings
     run systemctl daemon-reload
-    run rm -rf $command $completion /run/ibkr-gateway.sock /run/ibkr-bridge-reload /run/ibkr-bridge-reload.new \
-        /run/ibkr-bridge-install.lock
+    run rm -rf "$command" "$completion" "/run/$name-reload" "/run/$name-reload.new" "$lock"
     for each in "$state" "$state".before-*; do # the second are left by: ibkr-bridge restore
         if [ -d "$each" ]; then run chown -R root:root "$each"; fi # the number of its user may be given to another user
     done
-    if getent passwd $user >/dev/null; then run userdel $user; fi
+    if getent passwd "$user" >/dev/null; then run userdel "$user"; fi
     [ $dry = yes ] || print_what_stays
 }
 
 # Everything but the settings. `rmdir` removes what is empty then.
 remove_program() {
     if [ -d "$home" ]; then find "$home" -mindepth 1 -maxdepth 1 ! -name .env -exec rm -rf {} +; fi
-    rmdir "$home" "$credentials" "$keys" $units/ibkr-bridge.socket.d 2>/dev/null || :
+    rmdir "$home" "$credentials" "$keys" "$units/$socket.d" 2>/dev/null || :
 }
 
 # A drop-in can need the units of the Gateway's proxy, so they are settings too.
 remove_settings() {
-    rm -rf "$home" $keys $units/ibkr-gateway-proxy.service $units/ibkr-gateway-proxy.socket
-    for each in ibkr-bridge.service ibkr-bridge.socket $alerts; do rm -rf "$units/$each.d"; done
+    rm -rf "$home" "$keys"
+    if [ "$name" = ibkr-bridge ]; then rm -rf $units/ibkr-gateway-proxy.service $units/ibkr-gateway-proxy.socket; fi
+    for each in "$service" "$socket" "$alerts"; do rm -rf "$units/$each.d"; done
 }
 
 print_what_stays() {
-    say "IBKR Bridge is removed. What stays, for a later installation:"
+    say "$name is removed. What stays, for a later installation:"
     print_if_there "the settings" "$settings"
-    print_if_there "the keys" $keys
-    print_if_there "your drop-ins" $units/ibkr-bridge.service.d $units/ibkr-bridge.socket.d $units/$alerts.d
-    print_if_there "your drop-ins need it" $units/ibkr-gateway-proxy.service $units/ibkr-gateway-proxy.socket
+    print_if_there "the keys" "$keys"
+    print_if_there "your drop-ins" "$units/$service.d" "$units/$socket.d" "$units/$alerts.d"
+    if [ "$name" = ibkr-bridge ]; then
+        print_if_there "your drop-ins need it" $units/ibkr-gateway-proxy.service $units/ibkr-gateway-proxy.socket
+    fi
     print_if_there "the state, with the journal of orders; only rm -r removes it" "$state" "$state".before-*
-    [ $purge = yes ] || say "To remove all but the state: deploy/install.sh --uninstall --purge"
+    [ $purge = yes ] || say "To remove all but the state: $again --uninstall --purge"
 }
 
 print_if_there() {
@@ -465,12 +512,17 @@ print_if_there() {
     done
 }
 
-for word in "$@"; do
-    case $word in
+while [ $# -gt 0 ]; do
+    case $1 in
     --dry-run) dry=yes ;;
     --upgrade) task=upgrade ;;
     --uninstall) task=uninstall ;;
     --purge) purge=yes ;;
+    --name)
+        check_name "${2:-}"
+        name=ibkr-bridge-$2
+        shift
+        ;;
     --help | -h)
         say "$USAGE"
         exit 0
@@ -480,7 +532,9 @@ for word in "$@"; do
         exit 2
         ;;
     esac
+    shift
 done
+name_everything
 if [ $purge = yes ] && [ $task != uninstall ]; then
     printf -- '--purge is for --uninstall only\n%s\n' "$USAGE" >&2
     exit 2
@@ -490,7 +544,7 @@ check_machine
 case $task in
 install) install_bridge ;;
 upgrade)
-    is_installed || die "the bridge is not installed here; run deploy/install.sh"
+    is_installed || die "$name is not installed here; run $again"
     install_bridge
     ;;
 uninstall) uninstall ;;

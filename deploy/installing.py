@@ -119,7 +119,8 @@ def has_failed() -> bool:
 
 def show_service() -> dict[str, str]:
     """What systemd says of the service; nothing without systemd."""
-    command = ["systemctl", "show", "ibkr-bridge.service", "-p", "ActiveState,Result,ExecMainStatus"]
+    unit = os.environ.get("SERVICE", "ibkr-bridge.service")
+    command = ["systemctl", "show", unit, "-p", "ActiveState,Result,ExecMainStatus"]
     try:
         output = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
     except (OSError, subprocess.SubprocessError):

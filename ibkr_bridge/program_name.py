@@ -1,4 +1,7 @@
-"""The name of the command in messages: `ibkr-bridge` on an installed host, where it is in PATH, else `bridge.py`."""
+"""The name of the command in messages: `bridge.py` in a checkout, `ibkr-bridge` on an installed host.
+
+A second instance on the same host has the directory, the service and the command `ibkr-bridge-NAME`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-INSTALLED_NAME, SOURCE_NAME = "ibkr-bridge", "bridge.py"
+FIRST_NAME, SOURCE_NAME = "ibkr-bridge", "bridge.py"
 RELEASE_MARK = ".whole"
 """`deploy/install.sh` writes this file into each complete release, and nobody else does."""
 SOURCE_PATTERN = re.compile(r"(?:python3? )?\bbridge\.py\b")
@@ -18,7 +21,17 @@ def program_name(root: Path = ROOT) -> str:
     Args:
         root: the directory of the program.
     """
-    return INSTALLED_NAME if is_installed(root) else SOURCE_NAME
+    return installed_name(root) if is_installed(root) else SOURCE_NAME
+
+
+def installed_name(root: Path = ROOT) -> str:
+    """The name of the service and of its command: that of the directory in which the releases are.
+
+    Args:
+        root: the directory of the program, such as /opt/ibkr-bridge-live/releases/0.1.0-….
+    """
+    home = root.parents[1].name if is_installed(root) else FIRST_NAME
+    return home if home.startswith(FIRST_NAME) else FIRST_NAME
 
 
 def is_installed(root: Path = ROOT) -> bool:
@@ -27,6 +40,7 @@ def is_installed(root: Path = ROOT) -> bool:
 
 
 PROGRAM = program_name()
+INSTALLED_NAME = installed_name()
 
 
 def name_commands(text: str, name: str = PROGRAM) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.program_name import RELEASE_MARK, is_installed, name_commands, program_name
+from ibkr_bridge.program_name import RELEASE_MARK, installed_name, is_installed, name_commands, program_name
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +21,16 @@ def test_an_installed_release_has_the_command_in_path(tmp_path: Path) -> None:
     (tmp_path / RELEASE_MARK).touch()
 
     assert (program_name(tmp_path), is_installed(tmp_path)) == ("ibkr-bridge", True)
+
+
+@pytest.mark.parametrize("name", ["ibkr-bridge", "ibkr-bridge-live"])
+def test_each_instance_has_the_name_of_its_directory(tmp_path: Path, name: str) -> None:
+    """Else the second one would tell a person to restart the first one."""
+    release = tmp_path / name / "releases" / "0.1.0-0123"
+    release.mkdir(parents=True)
+    (release / RELEASE_MARK).touch()
+
+    assert (program_name(release), installed_name(release)) == (name, name)
 
 
 def test_the_installer_writes_the_mark() -> None:

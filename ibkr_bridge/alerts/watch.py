@@ -11,6 +11,7 @@ from ibkr_bridge.alerts.alert_state import AlertState
 from ibkr_bridge.alerts.delivery import Delivery
 from ibkr_bridge.alerts.messages import News
 from ibkr_bridge.config.alert_settings import AlertSettings
+from ibkr_bridge.program_name import INSTALLED_NAME
 
 POLL_INTERVAL_S = 2.0
 PING_INTERVAL = timedelta(minutes=1)
@@ -18,7 +19,7 @@ PAGE_SIZE = 100  # changes in one answer of the bridge
 MAX_PAGES = 20  # in one round; the rest comes with the next
 UNREACHABLE = "bridge_unreachable"
 UNREACHABLE_TEXT = "the bridge does not answer"
-UNREACHABLE_DO = "look at its service: systemctl status ibkr-bridge"
+UNREACHABLE_DO = f"look at its service: systemctl status {INSTALLED_NAME}"
 
 
 class BridgeSource(Protocol):

@@ -31,12 +31,13 @@ from ibkr_bridge.config.alert_settings import ALERTS, AlertSettings
 from ibkr_bridge.config.settings import Settings, merge_sources
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.events import Bus
+from ibkr_bridge.program_name import INSTALLED_NAME
 from ibkr_bridge.state_file import give_to_owner, load_json, save_json
 
 STATE_FILE, LOCK_FILE = "bridge.alerts.json", "bridge.alerts.lock"
-EXAMPLES = {"alerts": "until Ctrl-C; systemctl enable --now ibkr-bridge-alerts runs it as a service"}
+EXAMPLES = {"alerts": f"until Ctrl-C; systemctl enable --now {INSTALLED_NAME}-alerts runs it as a service"}
 PING_TIMEOUT_S = 10.0
-RUNS_ALREADY = "the alerts run already, and each would be sent twice: systemctl status ibkr-bridge-alerts"
+RUNS_ALREADY = f"the alerts run already, and each would be sent twice: systemctl status {INSTALLED_NAME}-alerts"
 NOT_CONFIGURED = f"{ALERTS} is not set: no alert is sent. docs/alerts.md says how to set it."
 
 

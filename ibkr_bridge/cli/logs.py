@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from ibkr_bridge.cli import EXIT_FAILURE
 from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.program_name import INSTALLED_NAME
 
-UNIT = "ibkr-bridge"
+UNIT = INSTALLED_NAME
 EXAMPLES = {
     "logs -f": "follow",
     "logs --problems": "warnings and errors",

@@ -36,14 +36,16 @@ from ibkr_bridge.config.settings import SettingsError, load_settings
 from ibkr_bridge.config.sources import dotenv_path
 from ibkr_bridge.history.store import APPLICATION_ID
 from ibkr_bridge.orders.journal.store import acquire_lock
-from ibkr_bridge.program_name import is_installed
+from ibkr_bridge.program_name import INSTALLED_NAME, is_installed
 from ibkr_bridge.redaction import escape_unprintable
 from ibkr_bridge.server.named_keys import NamedKeysError, parse_named_keys
 from ibkr_bridge.server.running_mark import find_running
 from ibkr_bridge.state_file import load_text
 
 STOP_HINT = (
-    "systemctl stop ibkr-bridge.socket ibkr-bridge.service" if is_installed() else "end it with Ctrl-C or SIGTERM"
+    f"systemctl stop {INSTALLED_NAME}.socket {INSTALLED_NAME}.service"
+    if is_installed()
+    else "end it with Ctrl-C or SIGTERM"
 )
 EXAMPLES = {
     "restore bridge.zip": "asks before it changes anything",

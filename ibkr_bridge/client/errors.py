@@ -23,7 +23,7 @@ from typing import ClassVar
 
 from ibkr_bridge import errors
 from ibkr_bridge.models.session import Action
-from ibkr_bridge.program_name import is_installed
+from ibkr_bridge.program_name import INSTALLED_NAME, is_installed
 
 
 class ClientError(Exception):
@@ -100,7 +100,7 @@ class BridgeUnreachable(NoResponse):
 
     code, is_harmless = "bridge_unreachable", True
     hint = "start the bridge ({start}), or correct IBKR_BRIDGE_URL".format(
-        start="systemctl start ibkr-bridge" if is_installed() else "python bridge.py"
+        start=f"systemctl start {INSTALLED_NAME}" if is_installed() else "python bridge.py"
     )
 
 

@@ -11,6 +11,7 @@ from ibkr_bridge.cli.status import STATE_TEXT
 from ibkr_bridge.conditions.condition import Severity
 from ibkr_bridge.conditions.rules import MAX_SKEW_S
 from ibkr_bridge.config.settings import Mode
+from ibkr_bridge.program_name import INSTALLED_NAME
 from ibkr_bridge.redaction import mask_account
 
 LAYER_OF_CONDITION: Mapping[str, Layer] = {
@@ -35,7 +36,7 @@ def bridge(facts: Facts) -> Iterator[Finding]:
     """Whether the bridge answers, with this key."""
     answer, expected = facts.bridge, f"an answer at {facts.settings.url}"
     if answer is None:
-        fix = "look at its log, and at what systemd says: systemctl status ibkr-bridge"
+        fix = f"look at its log, and at what systemd says: systemctl status {INSTALLED_NAME}"
         yield Finding(Layer.BRIDGE, "bridge", f"no answer at {facts.settings.url} in time", expected, fix)
     elif answer.status is None:
         yield Finding(Layer.BRIDGE, "bridge", answer.error, expected, answer.fix)

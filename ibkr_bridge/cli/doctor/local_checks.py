@@ -10,7 +10,7 @@ from ibkr_bridge.cli.doctor.finding import Finding, Layer
 from ibkr_bridge.cli.doctor.state_facts import StateFacts
 from ibkr_bridge.conditions.rules import MIN_FREE_BYTES
 from ibkr_bridge.config.env_reader import DEMO_KEY, GENKEY_HINT
-from ibkr_bridge.program_name import PROGRAM
+from ibkr_bridge.program_name import INSTALLED_NAME, PROGRAM
 
 MIN_PYTHON = "3.11"
 MIN_KEY_CHARACTERS = 12  # different ones; a random key of 32 characters has 20 or more
@@ -99,7 +99,7 @@ def state_directory(facts: Facts) -> Iterator[Finding]:
 
 
 def _owner(facts: Facts) -> str:
-    return "ibkr-bridge" if facts.unit is not None and facts.unit.is_installed else "$USER"
+    return INSTALLED_NAME if facts.unit is not None and facts.unit.is_installed else "$USER"
 
 
 def disk(facts: Facts) -> Iterator[Finding]:
@@ -135,13 +135,13 @@ def unit(facts: Facts) -> Iterator[Finding]:
     service, expected = facts.unit.service, "active"
     found = f"{service.get('ActiveState')}, {service.get('SubState')}"
     if facts.unit.is_failed and service.get("ExecMainStatus") == EXIT_MISCONFIGURED:
-        fix = "correct the settings (ibkr-bridge check names what is wrong), then systemctl restart ibkr-bridge"
+        fix = f"correct the settings (what is wrong: {INSTALLED_NAME} check), then systemctl restart {INSTALLED_NAME}"
         yield Finding(Layer.SERVICE, "unit", "it ended with 78: the settings cannot be used", expected, fix)
     elif facts.unit.is_failed:
-        fix = "systemctl restart ibkr-bridge; the cause: journalctl -u ibkr-bridge -n 50"
+        fix = f"systemctl restart {INSTALLED_NAME}; the cause: journalctl -u {INSTALLED_NAME} -n 50"
         yield Finding(Layer.SERVICE, "unit", f"{found}: {service.get('Result')}", expected, fix)
     elif facts.unit.is_stopped:
-        yield Finding(Layer.SERVICE, "unit", f"it is stopped: {found}", expected, "systemctl start ibkr-bridge")
+        yield Finding(Layer.SERVICE, "unit", f"it is stopped: {found}", expected, f"systemctl start {INSTALLED_NAME}")
     elif service.get("NeedDaemonReload") == "yes":
         found = "its files have changed since systemd read them"
         yield Finding(Layer.SERVICE, "unit", found, expected, "systemctl daemon-reload")
@@ -155,7 +155,7 @@ def sandbox(facts: Facts) -> Iterator[Finding]:
         return
     lost = facts.unit.lost_protections
     text = ", ".join(f"{name}={value}" for name, value in lost.items())
-    fix = "see the drop-ins: systemctl cat ibkr-bridge; or run deploy/install.sh again" if lost else ""
+    fix = f"see the drop-ins: systemctl cat {INSTALLED_NAME}; or run deploy/install.sh again" if lost else ""
     yield Finding(Layer.SERVICE, "sandbox", text or "as installed", "the protections of the shipped unit", fix)
 
 

@@ -20,9 +20,10 @@ from ibkr_bridge.cli.doctor.bounded import UserIds
 from ibkr_bridge.cli.doctor.unit_probe import INSTALLED_STATE
 from ibkr_bridge.config.settings import Settings, merge_sources, setting_names
 from ibkr_bridge.config.sources import SECRET_NAMES, dotenv_path, lines_systemd_reads_differently
+from ibkr_bridge.program_name import INSTALLED_NAME
 
 NEAR_MISS = 0.85  # `IBKR_TRADINGMODE` is 0.97, `IBKR_ACCOUNT_ID` and `IBKR_ALLOWED_ACCOUNTS` are 0.56
-SERVICE_USER = "ibkr-bridge"
+SERVICE_USER = INSTALLED_NAME
 OTHERS_MAY_READ = stat.S_IRGRP | stat.S_IROTH
 
 

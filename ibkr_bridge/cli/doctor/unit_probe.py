@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SERVICE, SOCKET = "ibkr-bridge.service", "ibkr-bridge.socket"
-INSTALLED_STATE = Path("/var/lib/ibkr-bridge")
+from ibkr_bridge.program_name import INSTALLED_NAME
+
+SERVICE, SOCKET = f"{INSTALLED_NAME}.service", f"{INSTALLED_NAME}.socket"
+INSTALLED_STATE = Path("/var/lib", INSTALLED_NAME)
 TIMEOUT_S = 3.0  # systemd answers in milliseconds
 SANDBOX: Mapping[str, str] = {
-    "User": "ibkr-bridge",
+    "User": INSTALLED_NAME,
     "NoNewPrivileges": "yes",
     "ProtectSystem": "strict",
     "ProtectHome": "yes",
