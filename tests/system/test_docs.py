@@ -40,7 +40,8 @@ def test_a_command_of_the_troubleshooting_page_succeeds(installed: Machine, comm
 
 def test_the_commands_of_the_systemd_page_succeed_in_their_order(installed: Machine) -> None:
     """After the last one the bridge has no network of its own and still serves calls."""
-    script = "set -e\n" + "\n".join(commands("systemd.md"))
+    typed = re.sub(r"restore FILE(?= +#)", "restore FILE --yes", "\n".join(commands("systemd.md")))  # nobody answers
+    script = f"set -e\ncd /root\nibkr-bridge backup FILE\n{typed}"
 
     installed.sh(script)
     installed.wait_until_ready()
