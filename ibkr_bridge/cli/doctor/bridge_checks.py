@@ -16,7 +16,7 @@ from ibkr_bridge.redaction import mask_account
 
 LAYER_OF_CONDITION: Mapping[str, Layer] = {
     **dict.fromkeys(("reload_refused", "restart_needed", "mode_differs"), Layer.SETTINGS),
-    **dict.fromkeys(("state_unavailable", "disk_low", "journal_unavailable"), Layer.STATE),
+    **dict.fromkeys(("state_unavailable", "disk_low", "journal_unavailable", "history_unavailable"), Layer.STATE),
     **dict.fromkeys(("shutting_down", "starting"), Layer.BRIDGE),
     **dict.fromkeys(("gateway_unreachable", "gateway_forbidden", "gateway_stuck"), Layer.GATEWAY),
     **dict.fromkeys(("gateway_timeout", "ibkr_unavailable", "maintenance", "rate_limited"), Layer.IBKR),
