@@ -131,7 +131,8 @@ class Gateway:
 
     def _close_client(self, writer: asyncio.StreamWriter) -> None:
         self._writers.discard(writer)
-        writer.transport.abort()
+        with suppress(AttributeError):  # Python 3.11.2 reaches for the protocol of a connection that has ended
+            writer.transport.abort()
 
     async def _serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests until either side ends the connection; a disconnect is noticed even during a call."""
