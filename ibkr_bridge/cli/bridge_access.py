@@ -38,12 +38,15 @@ def settings_or_report() -> Settings | None:
 
 
 def demo_without_settings() -> DemoFile | None:
-    """The running demo, if no settings name another bridge; None if there is none, or if they do."""
-    settings = merge_sources(os.environ, dotenv_path())
-    if any(settings.get(name, "").strip() for name in SECRET_NAMES):
+    """The running demo, if no settings name another bridge; None if there is none, or if they do.
+
+    The key of the demo names no other bridge: `serve` refuses it, and the demo itself says to export it.
+    """
+    settings, demo = merge_sources(os.environ, dotenv_path()), find_demo()
+    if demo is None or settings.get("IBKR_BRIDGE_URL", "").strip() not in ("", demo.url):
         return None
-    url, demo = settings.get("IBKR_BRIDGE_URL", "").strip(), find_demo()
-    return demo if demo is not None and url in ("", demo.url) else None
+    keys = {settings.get(name, "").strip() for name in SECRET_NAMES}
+    return demo if keys <= {"", demo.key} else None
 
 
 def open_client(settings: Settings) -> BridgeClient:

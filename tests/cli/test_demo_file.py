@@ -150,6 +150,28 @@ def test_the_address_of_the_demo_itself_may_be_set(here: Path, monkeypatch: pyte
     assert (settings.key, settings.url.port, str(settings.gateway_url)) == (KEY, 7110, "https://127.0.0.1:6001")
 
 
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:7111"])
+def test_the_key_of_the_demo_itself_may_be_set(here: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The demo says to export it for curl. A command must then not look at another Gateway and another journal."""
+    monkeypatch.setenv("IBKR_BRIDGE_KEY", KEY)
+    monkeypatch.setenv("IBKR_BRIDGE_URL", url)
+    demo_file(7111).write()
+    with listening(7111):
+        settings = client_settings()
+
+    assert (settings.url.port, str(settings.gateway_url)) == (7111, "https://127.0.0.1:6001")
+    assert settings.state_dir == Path("/nowhere")
+
+
+def test_the_key_of_the_demo_leads_to_no_other_address(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two demos may run; whoever names one means that one."""
+    monkeypatch.setenv("IBKR_BRIDGE_KEY", KEY)
+    monkeypatch.setenv("IBKR_BRIDGE_URL", "http://127.0.0.1:7999")
+    demo_file(7112).write()
+    with listening(7112):
+        assert demo_without_settings() is None
+
+
 def test_without_a_demo_missing_settings_are_an_error(here: Path) -> None:
     """As before."""
     with pytest.raises(SettingsError):

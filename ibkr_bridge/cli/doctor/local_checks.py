@@ -22,7 +22,7 @@ def settings_source(facts: Facts) -> Iterator[Finding]:
     """Where the settings come from, and who can read them."""
     sources, expected = facts.sources, "a file that only its owner can read"
     if sources.demo_url is not None:
-        found = f"none name a bridge; those of the running demo at {sources.demo_url} are used"
+        found = f"those of the running demo at {sources.demo_url}; no others name a bridge"
         yield Finding(Layer.SETTINGS, "settings", found)
     elif not sources.exists:
         yield Finding(Layer.SETTINGS, "settings", "from the environment; there is no .env file")
