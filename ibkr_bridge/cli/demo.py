@@ -140,9 +140,8 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
             print(f"The simulated Gateway cannot use port {args.gateway_port}: {exc.strerror}", file=sys.stderr)
             return EXIT_FAILURE
         _report("2/3 starting the bridge")
-        bridge = Bridge(
-            settings.with_gateway(simulator.url), bus, redactor, env=os.environ, demo=_commands(lambda: bridge.url)
-        )
+        settings = settings.with_gateway(simulator.url)
+        bridge = Bridge(settings, bus, redactor, env=os.environ, demo=_commands(lambda: bridge.url))
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
         await bridge.start()

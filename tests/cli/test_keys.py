@@ -38,6 +38,16 @@ def test_a_key_works_until_it_is_revoked(running: Demo, place: Place) -> None:
     assert status_of(running, key) == 401
 
 
+def test_a_reload_of_a_demo_needs_no_restart(running: Demo, place: Place) -> None:
+    """The address of its Gateway is its own, not that of the environment; a restart would end the demo."""
+    place.run("keys", "add", "reloads", "--read")
+    status = json.loads(place.run("status", "--json").stdout)
+    place.run("keys", "revoke", "reloads")
+
+    assert status["restart_needed"] == []
+    assert "restart_needed" not in [each["id"] for each in status["conditions"]]
+
+
 def test_a_key_that_trades_may_do_everything(running: Demo, place: Place) -> None:
     """As the full key does."""
     key = json.loads(place.run("keys", "add", "bot", "--trade", "--json").stdout)["key"]
