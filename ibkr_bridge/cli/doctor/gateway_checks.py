@@ -80,8 +80,8 @@ def addresses(facts: Facts) -> Iterator[Finding]:
 
 def cors(facts: Facts) -> Iterator[Finding]:
     """Whether pages of browsers may use the Gateway."""
-    if facts.gateway is None or not facts.gateway.status:
-        return
+    if facts.gateway is None or not facts.gateway.status or facts.gateway.is_denied:
+        return  # a refusal of this host says nothing of the rules for pages
     if facts.gateway.allowed_origin:
         fix = "set cors: origin.allowed in its conf.yaml as deploy/inputs/conf.yaml does, and restart it"
         found = "any page that a browser on this host shows may call the Gateway"

@@ -34,6 +34,13 @@ def test_denied_access_is_reported() -> None:
     assert only_broken(facts)[:2] == ("gateway", "access")
 
 
+def test_a_refusal_of_this_host_says_nothing_of_pages() -> None:
+    """It repeats the Origin of the request, whatever conf.yaml allows: a second finding would lead astray."""
+    denied = GatewayAnswer(tls="TLSv1.2", status=404, is_denied=True, allowed_origin="https://page.invalid")
+
+    assert only_broken(healthy(gateway=denied))[:2] == ("gateway", "access")
+
+
 def test_a_certificate_that_the_settings_do_not_allow_is_reported() -> None:
     """The bridge refuses it too."""
     facts = healthy(gateway=GatewayAnswer(tls="x", fingerprint="ab", certificate_problem="another one", status=302))
