@@ -59,9 +59,10 @@ def run(argv: Sequence[str]) -> int:
     """Restore a backup. Returns 0 if it is in place, 1 if nothing was changed, 78 if the settings cannot be used."""
     args = build_parser().parse_args(argv)
     try:
-        state_dir = load_settings(os.environ, dotenv_path()).state_dir
         print(escape_unprintable(describe(read_manifest(args.file))))
-        return EXIT_OK if args.list else _restore_if_confirmed(args, state_dir)
+        if args.list:  # no setting matters: whoever looks into a backup may have lost them
+            return EXIT_OK
+        return _restore_if_confirmed(args, load_settings(os.environ, dotenv_path()).state_dir)
     except SettingsError as exc:
         print(settings_message(exc), file=sys.stderr)
         return EXIT_MISCONFIGURED

@@ -14,7 +14,7 @@ import pytest
 from ibkr_bridge.cli import restore as module
 from ibkr_bridge.cli.orders import verify_file
 from ibkr_bridge.history.store import APPLICATION_ID
-from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, KEY, Demo, Place, free_port
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Demo, Place, free_port
 from tests.cli.state_maker import ORDERS, make_state, new_journal
 from tests.cli.test_backup_archive import archive_with
 
@@ -76,6 +76,18 @@ def test_the_list_changes_nothing(lonely: Place) -> None:
 
     assert result.returncode == EXIT_OK
     assert "main.orders.db, " in result.stdout
+    assert asides(lonely) == []
+
+
+def test_the_list_needs_no_settings(lonely: Place) -> None:
+    """On a new computer there are none yet. To put the backup in place needs them."""
+    lonely.write_dotenv("")
+
+    listed, refused = (lonely.run("restore", "b.zip", last) for last in ("--list", "--yes"))
+
+    assert listed.returncode == EXIT_OK, listed.stderr
+    assert "main.orders.db, " in listed.stdout
+    assert refused.returncode == EXIT_MISCONFIGURED
     assert asides(lonely) == []
 
 
