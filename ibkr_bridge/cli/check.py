@@ -22,7 +22,10 @@ EXAMPLES = {
 
 def run(argv: Sequence[str]) -> int:
     """Check the settings. Returns 0 if a bridge would start with them, 78 if not."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.file is not None and not args.file.exists():  # of this directory there need be none
+        parser.error(f"there is no file {args.file}")
     try:
         settings = load_server_settings(os.environ, args.file or dotenv_path())
     except SettingsError as exc:

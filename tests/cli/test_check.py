@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.command_runner import EXIT_MISCONFIGURED, EXIT_OK, KEY, Place
+from tests.cli.command_runner import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, KEY, Place
 
 
 def test_good_settings_are_shown_with_their_guards(place: Place) -> None:
@@ -34,6 +34,14 @@ def test_problems_end_with_78(place: Place) -> None:
     assert (words.returncode, data.returncode) == (EXIT_MISCONFIGURED, EXIT_MISCONFIGURED)
     assert "IBKR_BRIDGE_KEY" in words.stderr
     assert [each["setting"] for each in json.loads(data.stdout)["problems"]] == ["IBKR_BRIDGE_KEY", "IBKR_TRADING_MODE"]
+
+
+def test_a_file_that_does_not_exist_is_named(place: Place) -> None:
+    """Without it the settings of the environment would be checked, and a misspelt name would look well."""
+    result = place.run("check", "nxet.env", IBKR_BRIDGE_KEY=KEY)
+
+    assert result.returncode == EXIT_FAILURE
+    assert "there is no file nxet.env" in result.stderr
 
 
 def test_another_file_may_be_named(place: Place) -> None:
