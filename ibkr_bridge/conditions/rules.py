@@ -168,8 +168,10 @@ def _question(facts: ProfileFacts) -> Found | None:
 
 
 def _stream(facts: ProfileFacts) -> Found | None:
-    since = facts.stream_since
-    if facts.reason != READY or facts.is_stream_up or since is None or facts.now - since < STREAM_DOWN_AFTER:
+    if facts.reason != READY or facts.is_stream_up or facts.stream_since is None:
+        return None
+    since = max(facts.stream_since, facts.session_since)  # before, the stream was down because the session was
+    if facts.now - since < STREAM_DOWN_AFTER:
         return None
     return Found("stream_down", since, {"at": f"{since:%H:%M:%S}", "reason": facts.stream_reason})
 

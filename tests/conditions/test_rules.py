@@ -104,6 +104,14 @@ def test_a_stream_is_no_condition_of_its_own_while_the_session_is_lost() -> None
     assert found_ids(facts) == ["signed_out"]
 
 
+@pytest.mark.parametrize(("ready_s", "ids"), [(0, []), (59, []), (60, ["stream_down"])])
+def test_a_stream_has_a_minute_from_the_moment_in_which_the_session_is_back(ready_s: int, ids: list[str]) -> None:
+    """It opens just after the session. Each sign-in after an hour would be told as an hour without a stream."""
+    facts = replace(GOOD, is_stream_up=False, stream_since=NOW - timedelta(hours=1))
+
+    assert found_ids(replace(facts, session_since=NOW - timedelta(seconds=ready_s))) == ids
+
+
 @pytest.mark.parametrize("since", ["", "yesterday", "2026-06-17T15:00:00"])
 def test_a_pause_without_a_readable_time_is_a_condition_all_the_same(since: str) -> None:
     """Its file may be damaged; new orders are refused in any case."""
