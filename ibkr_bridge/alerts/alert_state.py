@@ -141,14 +141,17 @@ class AlertState:
             self._add(message, now, settings, severity)
 
     def due(self, now: datetime) -> list[Outgoing]:
-        """The messages to send now, the earliest first. An address gets its messages in their order."""
+        """The messages to send now, the earliest first. An address gets its messages in their order.
+
+        One that waits for the end of the quiet hours, and so was never tried, holds no later one up: that may be critical.
+        """
         blocked: set[int] = set()
         ready = []
         for each in self.outbox:
             is_due = not timedelta() < each.not_before - now <= MAX_WAIT
             if is_due and blocked.isdisjoint(each.to):
                 ready.append(each)
-            else:
+            elif is_due or each.attempts:
                 blocked.update(each.to)
         return ready
 

@@ -41,7 +41,19 @@ def test_an_address_gets_its_messages_in_their_order() -> None:
         began = NOON + minute * MINUTE
         state.note(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
     first, _ = state.outbox
-    first.not_before = NOON + 10 * MINUTE
+    first.not_before, first.attempts = NOON + 10 * MINUTE, 1
 
     assert state.due(NOON + 5 * MINUTE) == []
     assert state.due(NOON + 10 * MINUTE) == state.outbox
+
+
+def test_a_message_that_waits_for_the_quiet_hours_holds_up_no_critical_one() -> None:
+    """A warning that ended at night would otherwise keep a lost login until the morning."""
+    state = AlertState()
+    for minute in range(2):
+        began = NOON + minute * MINUTE
+        state.note(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
+    quiet, critical = state.outbox
+    quiet.not_before = NOON + 600 * MINUTE
+
+    assert state.due(NOON + 5 * MINUTE) == [critical]
