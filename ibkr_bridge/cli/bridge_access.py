@@ -45,8 +45,9 @@ def demo_without_settings() -> DemoFile | None:
     settings, demo = merge_sources(os.environ, dotenv_path()), find_demo()
     if demo is None or settings.get("IBKR_BRIDGE_URL", "").strip() not in ("", demo.url):
         return None
-    keys = {settings.get(name, "").strip() for name in SECRET_NAMES}
-    return demo if keys <= {"", demo.key} else None
+    keys = {settings.get(name, "").strip() for name in SECRET_NAMES} - {""}
+    names_other_parts = any(settings.get(name, "").strip() for name in ("IBKR_GATEWAY_URL", "IBKR_BRIDGE_STATE_DIR"))
+    return demo if not keys or (keys == {demo.key} and not names_other_parts) else None
 
 
 def open_client(settings: Settings) -> BridgeClient:
