@@ -143,7 +143,7 @@ class AlertState:
     def due(self, now: datetime) -> list[Outgoing]:
         """The messages to send now, the earliest first. An address gets its messages in their order.
 
-        One that waits for the end of the quiet hours, and so was never tried, holds no later one up: that may be critical.
+        One that waits for the end of the quiet hours was never tried, and holds no later one up: that may be critical.
         """
         blocked: set[int] = set()
         ready = []
