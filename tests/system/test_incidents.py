@@ -9,7 +9,9 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -103,17 +105,27 @@ def test_an_incident_is_told_and_nobody_says_that_all_is_well(site: Site, row: R
     cursor = machine.sh("journalctl -n 0 --show-cursor --no-pager").partition("cursor: ")[2].strip()
     began = time.monotonic()
 
+    day = in_new_york()
     MAKERS[row.title](site)
     tell = SURFACES[row.surface]
     machine.wait_until(lambda: has_words(row.words, tell(site, cursor)), f"{row.surface} does not tell {row.words!r}")
     told_s = time.monotonic() - began
     first = wait_for_doctor(site, row)
+    if in_new_york() != day:
+        pytest.skip(
+            "at midnight in New York the simulated IBKR ended the login, as the real one does: another incident"
+        )
 
     print(f"\n{row.title}: {row.surface} after {told_s:.1f} s, doctor after {time.monotonic() - began:.1f} s")
     assert first == expected_of(row)
     assert (GOOD in status_of(machine)) == (row.title == ONLY_THE_APP)
     if NOT_READY & {row.check, row.words.partition(":")[0]} or row.title in NOT_STARTED:
         assert not machine.curl("/readyz").endswith("\n200")
+
+
+def in_new_york() -> date:
+    """The day there, by which IBKR ends the logins."""
+    return datetime.now(ZoneInfo("America/New_York")).date()
 
 
 def expected_of(row: Row) -> tuple[int, str, str]:
