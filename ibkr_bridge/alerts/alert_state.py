@@ -26,6 +26,14 @@ again and again, `session_flapping` is told.
 REMINDERS = frozenset({"login_ends"})
 """Told in advance; that the time has come is no news."""
 MAINTENANCE = "maintenance"
+EXPECTED_IN_MAINTENANCE = frozenset(
+    {
+        *("gateway_timeout", "ibkr_unavailable", "login_unclear", "rate_limited", "signed_out", "brokerage_lost"),
+        *("brokerage_disconnected", "establishing", "brokerage_unusable", "session_flapping", "stream_down"),
+        *("topics_silent", "login_ends"),
+    }
+)
+"""Conditions that maintenance of IBKR can cause. A full disk or a Gateway that is gone has another cause."""
 MAX_OUTBOX = 200  # messages that wait for one address, for example while its service is down
 MAX_WAIT = timedelta(days=1)  # quiet hours and pauses are shorter: a message that waits longer has seen a wrong clock
 Key = tuple[str | None, str]
@@ -131,13 +139,14 @@ class AlertState:
         is_in_maintenance = any(name == MAINTENANCE for _, name in self.open)
         for episode in self.open.values():
             news = episode.news
-            severity = "notice" if is_in_maintenance else news.severity
+            is_expected = is_in_maintenance and news.id in EXPECTED_IN_MAINTENANCE
+            severity = "notice" if is_expected else news.severity
             if episode.is_told or not self._has_settled(news, now) or not settings.tells(severity):
                 continue
             if self._quiet_end(now, settings, severity) is not None:
                 continue  # told when the quiet hours end, if it lasts until then
             episode.is_told = True
-            message = beginning(news, host, is_in_maintenance=is_in_maintenance and news.id != MAINTENANCE)
+            message = beginning(news, host, is_in_maintenance=is_expected)
             self._add(message, now, settings, severity)
 
     def due(self, now: datetime) -> list[Outgoing]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ibkr_bridge.alerts.alert_state import AT_ONCE, REMINDERS
+from ibkr_bridge.alerts.alert_state import AT_ONCE, EXPECTED_IN_MAINTENANCE, REMINDERS
 from ibkr_bridge.alerts.messages import FAILURE, INFO, SUCCESS
 from ibkr_bridge.alerts.watch import UNREACHABLE_TEXT, SourceError
 from ibkr_bridge.conditions.condition import KINDS
@@ -235,6 +235,23 @@ def test_maintenance_makes_notices_of_alarms() -> None:
     assert story.service.titles == ["text of signed_out"]
     assert story.service.taken[0].kind == INFO
     assert "maintenance window" in story.service.taken[0].body
+
+
+def test_maintenance_explains_no_full_disk() -> None:
+    """An alarm that IBKR cannot have caused stays one, also in quiet hours."""
+    quiet = QuietHours.parse("17:00-19:00 Europe/Berlin")  # it is 18:00 there
+    story = Story(replace(TELL_ALL, quiet=quiet))
+    story.pass_time(2)
+    story.bridge.begin("maintenance")
+    story.bridge.begin("journal_unavailable")
+    story.pass_time(10)
+
+    assert [(each.kind, "window" in each.body) for each in story.service.taken] == [(FAILURE, False)]
+
+
+def test_what_maintenance_explains_is_a_kind_of_condition() -> None:
+    """A name that is gone would explain nothing."""
+    assert EXPECTED_IN_MAINTENANCE <= set(KINDS)
 
 
 def test_an_alarm_that_outlasts_maintenance_is_told_as_an_alarm_if_notices_are_not() -> None:
