@@ -6,6 +6,7 @@ are unpacked, each to a path of our own and up to a limit of its size. Links and
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -111,6 +112,11 @@ def _open(path: Path, use: Callable[[zipfile.ZipFile], Manifest]) -> Manifest:
         with zipfile.ZipFile(path) as archive:
             return use(archive)
     except DAMAGED as exc:
+        raise ArchiveError(f"{path} is no backup of the bridge, or it is damaged") from exc
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        # A damaged offset leads to a place before the beginning of the file.
         raise ArchiveError(f"{path} is no backup of the bridge, or it is damaged") from exc
 
 

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibkr_bridge.cli import backup_archive
@@ -128,6 +128,7 @@ def test_a_strange_manifest_is_refused(tmp_path: Path, manifest: object) -> None
 
 
 @given(st.binary(max_size=300), st.integers(0, 400))
+@example(b"\x00\x01", 348)
 def test_no_bytes_confuse_the_reader(tmp_path_factory: pytest.TempPathFactory, junk: bytes, at: int) -> None:
     """An archive may be damaged anywhere."""
     path = tmp_path_factory.mktemp("junk") / "b.zip"
