@@ -75,7 +75,12 @@ class OwnRoutes:
 
     def is_of_page(self, segments: tuple[str, ...]) -> bool:
         """Whether a path belongs to the operator's page."""
-        return self.match(segments) in self.of_page
+        return segments[:1] in self._first_of_page and self.match(segments) in self.of_page
+
+    @cached_property
+    def _first_of_page(self) -> frozenset[tuple[str, ...]]:
+        """The first segments of those paths: no proxied call is compared with the table for them."""
+        return frozenset(tuple(path[1:].split("/")[:1]) for path in self.of_page)
 
     def is_websocket(self, segments: tuple[str, ...]) -> bool:
         """Whether a path is a websocket that a web page may open."""
