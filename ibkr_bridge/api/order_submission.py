@@ -49,9 +49,8 @@ async def submit_order(
 
 def _warning(profile: Profile) -> str:
     """That IBKR ends the login soon: the outcome of an order may then be known only after the next one."""
-    keeper = profile.keeper
-    is_soon = keeper.next_reset - keeper.utc() <= RESET_IS_SOON
-    return f"login_ends {utc_text(keeper.next_reset)}" if is_soon else ""
+    reset = profile.keeper.next_reset
+    return f"login_ends {utc_text(reset)}" if reset - profile.keeper.utc() <= RESET_IS_SOON else ""
 
 
 def _order_request(

@@ -99,8 +99,9 @@ async def _forward(request: web.Request, profile: Profile, upstream_target: Upst
 
 def _words_of_refusal(request: web.Request, response: Response) -> str | None:
     """IBKR's words in a refusal, redacted, for the log; None if it is none, or no explanation but a page or a text."""
-    is_explained = response.body_stream is None and response.body.lstrip().startswith(b"{")
-    if response.status < HTTPStatus.BAD_REQUEST or not is_explained:
+    if response.status < HTTPStatus.BAD_REQUEST or response.body_stream is not None:
+        return None
+    if not response.body.lstrip().startswith(b"{"):
         return None
     return shown_message(response.body, request.app[REDACTOR].redact)
 

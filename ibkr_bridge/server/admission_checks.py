@@ -22,7 +22,7 @@ from ibkr_bridge.errors import (
 )
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
 from ibkr_bridge.server.app_keys import BODY_BUDGET, DRAIN, KEYRING, OWN_ROUTES, REQUEST_SHARES, SETTINGS
-from ibkr_bridge.server.credentials import extract
+from ibkr_bridge.server.credentials import extract, extract_of_page
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.request_target import read_target
@@ -107,8 +107,7 @@ def _check_site(request: web.Request, request_context: RequestContext) -> None:
 
     A browser sends the cookie with it if that page comes from another port of this host.
     """
-    target = request_context.target
-    if target is None or not request.app[OWN_ROUTES].is_of_page(target.segments):
+    if request_context.route not in request.app[OWN_ROUTES].of_page:
         return
     if set(request.headers.getall(FETCH_SITE, ())) - OWN_SITES:
         raise OriginNotAllowed("the request comes from a web page of another origin")
@@ -122,7 +121,11 @@ def _is_app_origin(origin: str, settings: Settings) -> bool:
 
 def authenticate(request: web.Request, request_context: RequestContext) -> None:
     """Require a key or a token, except on the open routes."""
-    credential = extract(request.headers, request_context.target, request.app[OWN_ROUTES])
+    own_routes = request.app[OWN_ROUTES]
+    if request_context.route in own_routes.of_page:
+        credential = extract_of_page(request.headers)
+    else:
+        credential = extract(request.headers, request_context.target, own_routes)
     request_context.principal = credential.authenticate(request.app[KEYRING]) if credential is not None else None
     if request_context.principal is None and not _is_open_route(request, request_context):
         raise InvalidKey("the key is missing or wrong")

@@ -47,8 +47,6 @@ class Credential:
 
 def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: OwnRoutes) -> Credential | None:
     """The credential of a request; None if there is none, or several that differ."""
-    if target is not None and own_routes.is_of_page(target.segments):
-        return _extract_of_page(headers)
     for header, may_be_token in HEADERS.items():
         if header in headers:
             value = key_from_headers(headers)
@@ -59,7 +57,7 @@ def extract(headers: CIMultiDictProxy[str], target: Target | None, own_routes: O
     return Credential(tokens.pop().encode(), False, True) if len(tokens) == 1 else None
 
 
-def _extract_of_page(headers: CIMultiDictProxy[str]) -> Credential | None:
+def extract_of_page(headers: CIMultiDictProxy[str]) -> Credential | None:
     """The token of the operator's page: from its cookie, or from the header with which it asks for the cookie."""
     if hdrs.AUTHORIZATION in headers:
         token = key_from_headers(headers)

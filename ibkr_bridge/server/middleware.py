@@ -72,12 +72,11 @@ def _remember(
     response: web.StreamResponse | None,
 ) -> None:
     """Add the request to those that the operator's page shows, unless it comes from that page."""
-    target = context.target
-    if target is not None and request.app[OWN_ROUTES].is_of_page(target.segments):
+    if context.route in request.app[OWN_ROUTES].of_page:
         return
     sent = response.body if isinstance(response, web.Response) else None
     bodies = (context.body, sent if isinstance(sent, bytes) else b"")
-    request.app[RECENT_REQUESTS].add(served, target, context.upstream_target, bodies)
+    request.app[RECENT_REQUESTS].add(served, context.target, context.upstream_target, bodies)
 
 
 def _served(request: web.Request, context: RequestContext, status: int) -> events.RequestServed:

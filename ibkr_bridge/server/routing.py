@@ -73,15 +73,6 @@ class OwnRoutes:
         """Whether a request needs no key. The path is compared as it was sent: no other spelling is open."""
         return path in self.open_paths and method in self.effects[path]
 
-    def is_of_page(self, segments: tuple[str, ...]) -> bool:
-        """Whether a path belongs to the operator's page."""
-        return segments[:1] in self._first_of_page and self.match(segments) in self.of_page
-
-    @cached_property
-    def _first_of_page(self) -> frozenset[tuple[str, ...]]:
-        """The first segments of those paths: no proxied call is compared with the table for them."""
-        return frozenset(tuple(path[1:].split("/")[:1]) for path in self.of_page)
-
     def is_websocket(self, segments: tuple[str, ...]) -> bool:
         """Whether a path is a websocket that a web page may open."""
         return join_path(segments) in self.websockets
