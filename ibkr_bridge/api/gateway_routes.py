@@ -6,21 +6,25 @@ from aiohttp import web
 
 from ibkr_bridge.api.present_conditions import conditions_of
 from ibkr_bridge.errors import GatewayProtocolError, SessionUnavailable
-from ibkr_bridge.profiles.status import ReconnectStatus, to_json
+from ibkr_bridge.profiles.status import ProfileStatus, ReconnectStatus, to_json
 from ibkr_bridge.server.app_keys import CLOCK, DRAIN, REQUEST_CONTEXT, UNAPPLIED, profile_of
 
 
 async def status(request: web.Request) -> web.Response:
     """Everything the bridge knows of itself and the session, with masked account numbers."""
+    return web.json_response((await read_status(request)).as_json())
+
+
+async def read_status(request: web.Request) -> ProfileStatus:
+    """The status of the caller's profile, with the session as it was checked in the last seconds."""
     profile = profile_of(request)
     session = await profile.keeper.current()
-    body = profile.status(
+    return profile.status(
         is_draining=request.app[DRAIN].is_draining,
         session=session,
         unapplied=request.app[UNAPPLIED].names,
         conditions=conditions_of(request, profile, session),
     )
-    return web.json_response(body.as_json())
 
 
 async def reconnect(request: web.Request) -> web.Response:

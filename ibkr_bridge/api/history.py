@@ -31,11 +31,15 @@ MAX_STATES = 5000  # in one answer, about 500 kB; the figures are of all
 
 async def history(request: web.Request) -> web.Response:
     """The conditions, the states of the session and its availability in the last days."""
-    days = integer_parameter(request, "days", DEFAULT_DAYS, 1, MAX_DAYS)
+    return answer(await read_history(request, integer_parameter(request, "days", DEFAULT_DAYS, 1, MAX_DAYS)))
+
+
+async def read_history(request: web.Request, days: int) -> BridgeHistory:
+    """The history of the caller's profile in the last days."""
     now = request.app[CLOCK].utc()
     begin, name = now - timedelta(days=days), profile_of(request).name
     past = await request.app[HISTORY].read(name, begin)
-    return answer(describe_history(name, past, begin, now))
+    return describe_history(name, past, begin, now)
 
 
 async def changes(request: web.Request) -> web.Response:

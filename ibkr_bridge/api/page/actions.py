@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ibkr_bridge.api.page.topics import is_repeatable
 from ibkr_bridge.api.plain import order_changes, orders
+from ibkr_bridge.api.plain.answers import answer
 from ibkr_bridge.errors import BadRequest, NotBridged, ValidationFailed
 from ibkr_bridge.models.base import RequestModel
 from ibkr_bridge.redaction import Redactor, mask_account
@@ -36,10 +37,9 @@ MAX_SECRET_BYTES = 4096  # of a cookie, the longest of all secrets
 
 async def show_order(request: web.Request) -> web.Response:
     """One order with its journal."""
-    response = await orders.get_order(request)
-    order = msgspec.json.decode(_body(response))
-    account = order.get("account")
-    return web.json_response({**order, "account": mask_account(account) if account else None})
+    order = await orders.read_order(request)
+    masked = mask_account(order.account) if order.account else None
+    return answer(msgspec.structs.replace(order, account=masked))
 
 
 async def answer_question(request: web.Request) -> web.Response:

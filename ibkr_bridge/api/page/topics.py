@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from ibkr_bridge import VERSION
-from ibkr_bridge.api.history import describe_history
+from ibkr_bridge.api.gateway_routes import read_status
+from ibkr_bridge.api.history import read_history
 from ibkr_bridge.api.page.access import principal_of
 from ibkr_bridge.api.page.order_words import order_in_words
 from ibkr_bridge.api.plain.orders import Listing, join_orders
-from ibkr_bridge.api.present_conditions import conditions_of
 from ibkr_bridge.clock import utc_text
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.orders import Order, OrderOrigin, OrderState
@@ -24,13 +23,10 @@ from ibkr_bridge.redaction import mask_account
 from ibkr_bridge.server.app_keys import (
     CLOCK,
     DEMO,
-    DRAIN,
-    HISTORY,
     OWN_ROUTES,
     RECENT_REQUESTS,
     REDACTOR,
     REQUEST_SAMPLES,
-    UNAPPLIED,
     profile_of,
 )
 from ibkr_bridge.server.recent_requests import RecentRequest
@@ -73,15 +69,8 @@ async def bridge(page: PageState) -> dict[str, Any]:
 
 async def status(page: PageState) -> dict[str, Any]:
     """The status as `GET /gateway/status` has it, the conditions among it."""
-    request, profile = page.request, page.profile
-    session = await profile.keeper.current()
-    members = profile.status(
-        is_draining=request.app[DRAIN].is_draining,
-        session=session,
-        unapplied=request.app[UNAPPLIED].names,
-        conditions=conditions_of(request, profile, session),
-    )
-    return {"now": utc_text(request.app[CLOCK].utc()), **members.as_json()}
+    members = (await read_status(page.request)).as_json()
+    return {"now": utc_text(page.request.app[CLOCK].utc()), **members}
 
 
 async def traffic(page: PageState) -> dict[str, Any]:
@@ -165,10 +154,7 @@ def is_repeatable(recent: RecentRequest, own_routes: OwnRoutes) -> bool:
 
 async def history(page: PageState) -> dict[str, Any]:
     """What has happened in the last week."""
-    now = page.request.app[CLOCK].utc()
-    begin = now - timedelta(days=HISTORY_DAYS)
-    past = await page.request.app[HISTORY].read(page.profile.name, begin)
-    members: dict[str, Any] = msgspec.to_builtins(describe_history(page.profile.name, past, begin, now))
+    members: dict[str, Any] = msgspec.to_builtins(await read_history(page.request, HISTORY_DAYS))
     return members
 
 

@@ -89,9 +89,19 @@ async def fetch_listing(request: web.Request) -> Listing:
 
 async def get_order(request: web.Request) -> web.Response:
     """One order with all its events, however old it is."""
+    return answer(await read_order(request))
+
+
+async def read_order(request: web.Request) -> OrderDetails:
+    """The order that the path of a request names.
+
+    Raises:
+        OrderNotFound: there is none.
+        BridgeError: neither the journal nor IBKR can be asked.
+    """
     order, record = await fetch_order(request, PlainReader(request), request.match_info["id"])
     events = await _events_of(request, record.id) if record is not None else []
-    return answer(OrderDetails(**msgspec.structs.asdict(order), events=events))
+    return OrderDetails(**msgspec.structs.asdict(order), events=events)
 
 
 async def _events_of(request: web.Request, order_id: str) -> list[OrderEventEntry]:
