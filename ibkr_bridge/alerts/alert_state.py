@@ -51,11 +51,11 @@ class Episode:
 
 @dataclass
 class Outgoing:
-    """A message that waits to be sent."""
+    """A message that waits for one address: a service that fails delays no other."""
 
     message: Message
-    to: list[int]
-    """The numbers of the addresses that have not taken it."""
+    to: int
+    """The number of the address."""
     not_before: datetime
     attempts: int = 0
 
@@ -79,7 +79,7 @@ class _SavedMessage(msgspec.Struct):
 
 class _SavedOutgoing(msgspec.Struct):
     message: _SavedMessage
-    to: list[Count]
+    to: Count
     not_before: Time
     attempts: Count
 
@@ -107,17 +107,20 @@ class AlertState:
     """When a condition ended last, as far as the state knows."""
     outbox: list[Outgoing] = field(default_factory=list)
 
-    def note(self, news: News, ended: datetime | None, now: datetime, settings: AlertSettings, host: str) -> None:
+    def record_change(
+        self, news: News, ended: datetime | None, now: datetime, settings: AlertSettings, host: str
+    ) -> None:
         """Enter a change: a condition has begun, or it has ended."""
         if ended is None:
             self.open.setdefault(news.key, Episode(news))
             return
         lasting = self.open.get(news.key)
         if lasting is not None and lasting.news.began <= ended:
-            del self.open[news.key]
+            episode = self.open.pop(news.key)
         elif news.key in self.closed and news.began < self.closed[news.key]:
             return  # its end is in the state already
-        episode = lasting if lasting is not None and lasting.news.began <= ended else Episode(news)
+        else:
+            episode = Episode(news)
         self.closed[news.key] = ended
         is_long = ended - episode.news.began >= self._settle(episode.news)
         if episode.is_told and news.id not in REMINDERS:
@@ -125,14 +128,14 @@ class AlertState:
         elif not episode.is_told and is_long and settings.tells(news.severity):
             self._add(past(episode.news, host, ended), now, settings, episode.news.severity)
 
-    def note_present(self, present: Iterable[News], now: datetime, settings: AlertSettings, host: str) -> None:
+    def record_present(self, present: Iterable[News], now: datetime, settings: AlertSettings, host: str) -> None:
         """Compare with what holds now: a bridge whose disk is full cannot record changes."""
         by_key = {each.key: each for each in present}
         for key, episode in list(self.open.items()):
             if key not in by_key:  # it may have begun "later" than now, if the clock was set back
-                self.note(episode.news, max(now, episode.news.began), now, settings, host)
+                self.record_change(episode.news, max(now, episode.news.began), now, settings, host)
         for each in by_key.values():
-            self.note(each, None, now, settings, host)
+            self.record_change(each, None, now, settings, host)
 
     def tell_due(self, now: datetime, settings: AlertSettings, host: str) -> None:
         """Put a message into the outbox for each condition that has lasted long enough and was not told."""
@@ -158,20 +161,20 @@ class AlertState:
         ready = []
         for each in self.outbox:
             is_due = not timedelta() < each.not_before - now <= MAX_WAIT
-            if is_due and blocked.isdisjoint(each.to):
+            if is_due and each.to not in blocked:
                 ready.append(each)
             elif is_due or each.attempts:
-                blocked.update(each.to)
+                blocked.add(each.to)
         return ready
 
     def _add(self, message: Message, now: datetime, settings: AlertSettings, severity: str) -> None:
         not_before = self._quiet_end(now, settings, severity) or now
-        for number in range(len(settings.addresses)):  # one for each, so that a service that fails delays no other
-            self.outbox.append(Outgoing(message, [number], not_before))
+        for number in range(len(settings.addresses)):
+            self.outbox.append(Outgoing(message, number, not_before))
             self._give_up_earliest(number)
 
     def _give_up_earliest(self, number: int) -> None:
-        waiting = [each for each in self.outbox if each.to == [number]]
+        waiting = [each for each in self.outbox if each.to == number]
         for each in waiting[:-MAX_OUTBOX]:
             self.outbox.remove(each)
 

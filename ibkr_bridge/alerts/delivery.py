@@ -48,27 +48,27 @@ class Delivery:
         """Send the messages that are due; the state is saved after each, so that a restart repeats none."""
         failed: set[int] = set()
         for outgoing in state.due(now):
-            if not failed.isdisjoint(outgoing.to):
+            if outgoing.to in failed:
                 continue  # after the one that failed, so that an address gets them in their order
-            self._send(outgoing, now)
-            failed.update(outgoing.to)
-            if not outgoing.to:
+            if self._is_settled(outgoing, now):
                 state.outbox.remove(outgoing)
+            else:
+                failed.add(outgoing.to)
             self._save(state)
 
-    def _send(self, outgoing: Outgoing, now: datetime) -> None:
-        present = [number for number in outgoing.to if number < len(self._services)]  # some may have been removed
-        outgoing.to = [number for number in present if not self._services[number].send(outgoing.message)]
-        if not outgoing.to:
-            return
-        names = ", ".join(self._services[number].name for number in outgoing.to)
+    def _is_settled(self, outgoing: Outgoing, now: datetime) -> bool:
+        """Try to send a message. Returns whether it was taken or given up; else it is due again later."""
+        if outgoing.to >= len(self._services):
+            return True  # its address was removed
+        service = self._services[outgoing.to]
+        if service.send(outgoing.message):
+            return True
         if outgoing.attempts >= len(PAUSES_S):
-            self._report(
-                f"an alert was given up after {outgoing.attempts + 1} attempts ({names}): {outgoing.message.title}"
-            )
-            outgoing.to = []
-            return
+            attempts = outgoing.attempts + 1
+            self._report(f"an alert was given up after {attempts} attempts ({service.name}): {outgoing.message.title}")
+            return True
         if outgoing.attempts == 0:
-            self._report(f"an alert was not taken ({names}), and is tried again")
+            self._report(f"an alert was not taken ({service.name}), and is tried again")
         outgoing.not_before = now + timedelta(seconds=PAUSES_S[outgoing.attempts])
         outgoing.attempts += 1
+        return False

@@ -76,9 +76,9 @@ class Watch:
             present = [_news(each, "since") for each in self.source.conditions()]
         except SourceError as exc:
             unreachable = News(UNREACHABLE, None, "critical", str(exc), exc.do, None, now)
-            self.state.note(unreachable, None, now, self.settings, self.host)
+            self.state.record_change(unreachable, None, now, self.settings, self.host)
             return False
-        self.state.note_present(present, now, self.settings, self.host)  # ends `bridge_unreachable` too
+        self.state.record_present(present, now, self.settings, self.host)  # ends `bridge_unreachable` too
         return True
 
     def _read_changes(self, now: datetime) -> None:
@@ -91,7 +91,7 @@ class Watch:
                 return
             for change in answer["changes"]:
                 ended = None if change["ended"] is None else datetime.fromisoformat(change["ended"])
-                self.state.note(_news(change, "began"), ended, now, self.settings, self.host)
+                self.state.record_change(_news(change, "began"), ended, now, self.settings, self.host)
                 self.state.revision = int(change["revision"])
             if len(answer["changes"]) < PAGE_SIZE:
                 return

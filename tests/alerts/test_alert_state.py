@@ -14,8 +14,8 @@ MINUTE = timedelta(minutes=1)
 def test_it_is_the_same_after_it_was_saved() -> None:
     """With what lasts, what was told and what is to be sent."""
     state = AlertState(7)
-    state.note(news(), None, NOON, TELL_ALL, HOST)
-    state.note(news("disk_low"), NOON + MINUTE, NOON + MINUTE, TELL_ALL, HOST)
+    state.record_change(news(), None, NOON, TELL_ALL, HOST)
+    state.record_change(news("disk_low"), NOON + MINUTE, NOON + MINUTE, TELL_ALL, HOST)
     state.tell_due(NOON + MINUTE, TELL_ALL, HOST)
 
     again = AlertState.from_json(state.as_json())
@@ -29,7 +29,7 @@ def test_a_service_that_is_down_for_long_costs_bounded_memory() -> None:
     state = AlertState()
     for number in range(MAX_OUTBOX + 5):
         began = NOON + number * MINUTE
-        state.note(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
+        state.record_change(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
 
     assert len(state.outbox) == MAX_OUTBOX
 
@@ -39,7 +39,7 @@ def test_an_address_gets_its_messages_in_their_order() -> None:
     state = AlertState()
     for minute in range(2):
         began = NOON + minute * MINUTE
-        state.note(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
+        state.record_change(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
     first, _ = state.outbox
     first.not_before, first.attempts = NOON + 10 * MINUTE, 1
 
@@ -52,7 +52,7 @@ def test_a_message_that_waits_for_the_quiet_hours_holds_up_no_critical_one() -> 
     state = AlertState()
     for minute in range(2):
         began = NOON + minute * MINUTE
-        state.note(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
+        state.record_change(news(began=began), began + MINUTE, began + MINUTE, TELL_ALL, HOST)
     quiet, critical = state.outbox
     quiet.not_before = NOON + 600 * MINUTE
 

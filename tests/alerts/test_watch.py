@@ -18,7 +18,7 @@ from tests.clocks import NOON
 
 BROKEN: list[dict[str, Any]] = [
     *({"severity": "fatal"}, {"began": "2026-01-01T00:00:00"}, {"id": 5}, {"url": 5}, {"text": None}, {"profile": {}}),
-    *({"closed": "2026-01-01T00:00:00"}, {"not_before": "2026-01-01T00:00:00"}, {"attempts": -99}, {"to": [-1]}),
+    *({"closed": "2026-01-01T00:00:00"}, {"not_before": "2026-01-01T00:00:00"}, {"attempts": -99}, {"to": -1}),
     {"kind": "loud"},
 ]
 
@@ -34,7 +34,7 @@ def _state(**change: Any) -> dict[str, Any]:
         "url": None,
     }
     message: dict[str, Any] = {"kind": "info", "title": "t", "body": "b"}
-    waiting = {"message": message, "to": [0], "not_before": NOON.isoformat(), "attempts": 0}
+    waiting = {"message": message, "to": 0, "not_before": NOON.isoformat(), "attempts": 0}
     lasting = {**news, "began": NOON.isoformat(), "told": True}
     for part in (lasting, waiting, message):
         part.update({name: value for name, value in change.items() if name in part})
