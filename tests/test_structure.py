@@ -49,7 +49,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
 BESIDE = {  # packages on no floor, what they may import besides themselves, and who may import them
     "client": ({"config", "ibkr", "errors", "redaction", "models", "program_name", "__init__"}, {"cli"}),
     "sim": (set[str](), {"cli"}),
-    "alerts": ({"config", "clock", "program_name"}, {"cli"}),
+    "alerts": ({"config", "clock", "program_name", "conditions"}, {"cli"}),
 }
 OBSERVE_IMPORTS = {"profiles", "conditions", "__init__", "events", "redaction", "config", "supervision", "clock"}
 TESTED_THROUGH_THE_SOCKET = """

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ibkr_bridge.clock import span_text
+from ibkr_bridge.conditions.condition import tunnel_to
 
 INFO, SUCCESS, WARNING, FAILURE = "info", "success", "warning", "failure"
 """The kinds of messages that Apprise knows; many services give each a colour or a sound."""
@@ -90,11 +91,10 @@ def _way(url: str | None, host: str) -> list[str]:
     """Where to do it: an address of this machine is reached from elsewhere by a tunnel."""
     if url is None:
         return []
-    port = urlsplit(url).port or 443
-    return [
-        f"On that computer: {url}",
-        f"From elsewhere: ssh -N -L {port}:127.0.0.1:{port} {host}, then https://localhost:{port}",
-    ]
+    tunnel = tunnel_to(url, host)
+    if tunnel is None:
+        return [f"Address: {url}"]
+    return [f"On that computer: {url}", f"From elsewhere: {tunnel}, then https://localhost:{urlsplit(url).port or 443}"]
 
 
 def _time(at: datetime) -> str:

@@ -283,15 +283,19 @@ def write_condition(found: Found, profile: str | None, first_seen: datetime, sig
     kind = KINDS[found.id]
     text, do = (template.format_map(found.values) for template in (kind.text, kind.do))
     url = sign_in_url if kind.needs_sign_in else None
-    tunnel = tunnel_to(url) if url is not None else None
+    tunnel = tunnel_to(url, socket.gethostname()) if url is not None else None
     return Condition(kind.id, profile, kind.severity.value, found.since or first_seen, text, do, url, tunnel)
 
 
 @cache
-def tunnel_to(url: str) -> str | None:
-    """The command with which another computer reaches an address of this one; None for any other address."""
+def tunnel_to(url: str, host: str) -> str | None:
+    """The command with which another computer reaches an address of this one; None for any other address.
+
+    Args:
+        host: the name of this computer.
+    """
     parts = urlsplit(url)
     if parts.hostname is None or not is_loopback(parts.hostname):
         return None
     port = parts.port or 443
-    return f"ssh -N -L {port}:127.0.0.1:{port} {socket.gethostname()}"
+    return f"ssh -N -L {port}:127.0.0.1:{port} {host}"

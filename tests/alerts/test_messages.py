@@ -22,6 +22,14 @@ def test_a_person_who_must_sign_in_gets_the_way_there() -> None:
     ]
 
 
+def test_a_gateway_on_another_computer_needs_no_tunnel_to_this_one() -> None:
+    """Its address is given as it is."""
+    body = beginning(news(url="https://gateway.example:5000"), HOST).body
+
+    assert "Address: https://gateway.example:5000" in body
+    assert "ssh" not in body
+
+
 def test_the_end_says_how_long_it_took() -> None:
     """A clock that was set back makes no negative time."""
     assert ending(news(), HOST, NOON + timedelta(minutes=12)).title.endswith(
