@@ -40,7 +40,7 @@ FLOORS = (  # from the top; a package may import those of the floors below its o
     ("server", "observe"),
     ("profiles",),
     ("orders", "session", "cache", "limits", "quirks", "streaming", "upstream"),
-    ("calls", "translation", "history"),
+    ("calls", "translation", "history", "oauth", "vault"),
     ("conditions",),
     ("config", "ibkr", "supervision", "state_file", "models"),
     ("errors", "events", "clock", "redaction", "file_trust", "program_name"),
@@ -78,6 +78,7 @@ PURE_MODULES = """
     cache/response_cache.py
     history/availability.py history/records.py
     limits/admission_queue.py limits/sliding_window.py
+    oauth/base_string.py oauth/dh_parameters.py oauth/live_session_token.py oauth/signing.py
     orders/journal/index.py orders/journal/transitions.py
     orders/reconciliation/ibkr_rows.py orders/reconciliation/matching.py
     orders/reconciliation/modify_matching.py orders/reconciliation/schedule.py

@@ -16,10 +16,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-import jwt
-from jwt.types import Options
-
 from ibkr_bridge.errors import BadRequest
+from ibkr_bridge.server.jwt_library import Options, jwt
 
 ISSUER = "ibkr-bridge"
 ALGORITHM = "HS256"  # the only one that is accepted, whatever the head of a token says

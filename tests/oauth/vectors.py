@@ -1,0 +1,94 @@
+"""Numbers to check against: IBKR's own example of 2018, and edges of the encoding that were computed for this test."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ibkr_bridge.oauth.live_session_token import Group
+
+CONSUMER = "TESTCONS"
+# IBKR, "OAuth at Interactive Brokers", sections 7 and 8. p is no prime, and g is above p.
+EXAMPLE_SECRET = bytes.fromhex("4766f306ad7408bbdaa1950cf4f337101555d0fa42ab904871e2fe57e365b272")
+EXAMPLE_A = 1435329019564828319111943272230435123117133842132517761382825
+EXAMPLE_GROUP = Group(
+    p=int(
+        "13cbe3e3a35f99a3cc7d1dbf8efb69d53c9542b4ad02cd55374dfa9a5099f405a4f91b286983614ac63605948ba85c808e12cb2e84934912"
+        "ddc90d3aea8f3d0e5e69c85693445a9a851452e76b8ee67fb67e7ab0cc55aa1e117c12bbd1500a12968a28b6f23d0de15b32cc57684bc651"
+        "0d25e6707b76f718731a0cf39cd7a37e47ca20d04464d91798c5ad851e682cc52e96fdb5244e748b45f4c779f4ab45fe75ff066c216f90d0"
+        "2cb7e4cdef32c9549bc3f6a2bbbc047a9a3c0d59fe5388e928b68701e8a831c43b0100f5b498ab6d34ccc0eb806801beee13c10953ee6340"
+        "9f8784fc3364646835c37052d1b45998ccb615ab0b84f1f46849f7f2265cd63d",
+        16,
+    ),
+    g=int(
+        "a6401e9548f997457c6b73c64eff47ef71cf5ecd078659825ac543e9718b440c15929083dc6b6f0a07672ae571779f20e3400e58b3769c85"
+        "0e264c4712cc64c981ffd98ecd3f40596e9cf64231b8633d9a8155439882556cff24a0b6d6cd147cdb9cf5323b4166250e5f0f4711c6c715"
+        "ccf1d424bd454f5e6559ff7b407b23344e16c5f55225ec61a0f277917eb308886338436c4de24d5699223919bb50d433991d948c5174936c"
+        "a038cf561103e8a511adfe1b7e341844c35be4ffdc95b2951c9e2cb79909a585c7d4895828eade7be41b6065fb9f9a167abaa0c456881"
+        "28add4908439025b5c1b419fadb798ca1be29436634a12269d67c8af3a07cfd9b09",
+        16,
+    ),
+)
+EXAMPLE_CHALLENGE = (
+    "adcc3e6d1a297418336fd90f41f0b1a1d9b025b35725f6803d6b13309bc3d0fcfdaeff17306bcafa5d0e91a66ad540254cacae28550e3014"
+    "5df9d7a3847bb7774b6c53a6f1e5c1aaed51fffb17807c8e2083d93ede25801b41a83dd9fcce5b3f8cff4200dff23ebf907c6eab820a35fc"
+    "32133eb09c653d7ceebbadf14715a3c191a37a442d1063232ddbc7fbc1be855d62b7383e134175e33c19b9118d6e3213e599664187319b39"
+    "960efc5eb7e9f0e891d3bc71fd7e0f13f0330c0edf8f67007e5bf327219569298bea3ebde9c772c2b9461f484ed956e888c7c545f11a05c0"
+    "2812ef07ea026d0bd69a0b2fe60d7c106e059515a088780ebd1143b0765bebb"
+)
+EXAMPLE_RESPONSE = (
+    "51a8175da12f6952e935756321e0d3589cbd7c2535413deafe67ea4395da94af3ac589ec99d0680cbf29f475c56450fd66bc403080bedc8b"
+    "e1805408e461acd6ae0f00fbb3ee8e81927448edff8b011af0f72eeefb4d2bc1ae8099d1e62cb9d2963e84195c8dce1e43d0694d32be7651"
+    "f108d9b973439da6690b8f9409ffcba6f5e588e05611d161edb09464babd10fa84310d62551775745cacb5bb5071f179181eda83aea6de7b"
+    "dba997ed8820a52cf7c84d41605895bdddb44972f06726866cd30472a8f53c1d50ba4d92c79737a1f54ffba404b389ee8c14ed10821403"
+    "476584137811acbfca733147db6b776af4261af7cf9ff3224a3043ec705af760e"
+)
+# RFC 3526, group 14.
+GROUP_14 = Group(
+    p=int(
+        "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DDEF9519B3CD3A431B"
+        "302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE6"
+        "49286651ECE45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D"
+        "670C354E4ABC9804F1746C08CA18217C32905E462E36CE3BE39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF695581718"
+        "3995497CEA956AE515D2261898FA051015728E5A8AACAA68FFFFFFFFFFFFFFFF",
+        16,
+    ),
+    g=2,
+)
+EDGE_SECRET = bytes(range(32))
+
+
+def number_of(text: str) -> int:
+    """A number that everybody can compute again."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+
+
+SERVER = f"{pow(2, number_of('ibkr-bridge server'), GROUP_14.p):x}"
+EDGES = (
+    # number, bits of the shared number, its bytes, token, signature of the token, what a wrong encoding would give
+    (1, 2047, 256, "MvOv4nH9o4EGPOT3Q/qcr3QSIxs=", "bba41356fd9480771dd5b98a7cd0f3feb75e3d0c", None),
+    (3, 2041, 256, "PrYDllqBFkuqKlC7GFgqBXvYy0w=", "6298f5c2e6c683c67e2ae75b0ea80b70227aabe9", None),
+    (
+        4,
+        2048,
+        257,
+        "/gluE6ewoz/cquYyvWiBROMZ0J0=",
+        "8ebb3ada26ed32b32be02a591107908cbe6b992e",
+        "6Rfelx69bFDcharWnRHmgV09Iyg=",
+    ),
+    (
+        163,
+        2039,
+        255,
+        "oiGjoXFozXPCu3Z94pJmgu8Q05c=",
+        "52484c2007f3394e72ba2a808a1b1217da4771d1",
+        "Qi6z7djXMXNdo0BBPBr3z2/KV9w=",
+    ),
+    (
+        550,
+        2040,
+        256,
+        "R5z1fNa1O78gh0sTOpkk3RvzVZU=",
+        "aef0a48fc22f6a9fac3b889b54ee07876c473cdd",
+        "HWZnZb2mHASzv2HfqzhTDoCBzxM=",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Tests of `ibkr_bridge/sealing`."""
