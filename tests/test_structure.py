@@ -264,7 +264,7 @@ def test_only_handlers_import_the_application(path: Path) -> None:
 GATEWAYS_OWN = ("GatewayClient", "CookieStore", "GATEWAY_TRAITS", "WebSocketFactory")
 
 
-def test_only_the_factory_and_the_upstream_name_the_gateways_classes() -> None:
+def test_only_the_roads_and_the_upstream_name_the_gateways_classes() -> None:
     """All other modules use the protocol, so another upstream needs no change above `upstream/`."""
     naming = {
         str(path.relative_to(PACKAGE))
@@ -272,7 +272,7 @@ def test_only_the_factory_and_the_upstream_name_the_gateways_classes() -> None:
         if package_of(path) != "upstream" and any(name.endswith(GATEWAYS_OWN) for name in imported(path))
     }
 
-    assert naming == {"profiles/factory.py"}
+    assert naming == {"profiles/roads.py"}
 
 
 RETIRED_MODULES = (

@@ -7,6 +7,7 @@ problem names the setting, what was found and what is allowed. It never has the 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -34,6 +35,7 @@ HOST_PATTERN = re.compile(r"(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 USER_INFO = re.compile(r"//[^/\s]*@")  # a user and a password in an address
 KEY_LIKE = re.compile(r"[A-Za-z0-9_+=-]{24,}")
 TRUE, FALSE = {"yes", "true", "on", "1"}, {"no", "false", "off", "0"}
+IBKR_DOMAINS = (".ibkr.com", ".interactivebrokers.com", ".ibkr.com.cn")
 # Logins, log-outs and tokens: no caller reaches them through the bridge.
 NEVER_BRIDGED = {"sso", "logout", "clear", "oauth", "oauth2", "gw"}
 OWN_ROUTE_PREFIXES = {
@@ -164,6 +166,14 @@ class EnvReader:
             self._add_problem(name, self._printable_value(text), f"allowed: {low:g} to {high:g} seconds")
             return default
         return value
+
+    def number(self, name: str, *, default: int, low: int, high: int) -> int:
+        """A whole number between `low` and `high`."""
+        text = self._raw(name)
+        if text and not (re.fullmatch(r"[0-9]{1,9}", text) and low <= int(text) <= high):
+            self._add_problem(name, self._printable_value(text), f"allowed: a whole number from {low} to {high}")
+            return default
+        return int(text) if text else default
 
     def amount(self, name: str) -> Decimal | None:
         """A limit above zero for a quantity or a value; None means no limit."""
@@ -300,6 +310,30 @@ class EnvReader:
                 "https and IBKR_GATEWAY_FINGERPRINT or IBKR_GATEWAY_CA_FILE are needed there",
             )
         return address or ("https", "127.0.0.1", 5000)
+
+    def api_address(self, name: str, *, default: str, pinned: bool) -> tuple[str, str, int]:
+        """Scheme, host and port of IBKR's Web API: a host of IBKR by https, or a simulated one on this machine.
+
+        Elsewhere the certificate must be pinned: whoever answers there gets signed orders.
+        """
+        address = self._address(name, self._raw(name) or default, ("https", "http"), 443)
+        if address and not is_loopback(address[1]):
+            is_trusted = pinned or address[1].endswith(IBKR_DOMAINS)
+            if address[0] != "https" or not is_trusted:
+                found = self._printable_value(self._raw(name))
+                self._add_problem(name, found, "https and a host of ibkr.com, or IBKR_BRIDGE_API_CA_FILE, are needed")
+        return address or ("https", "api.ibkr.com", 443)
+
+    def local_address(self, name: str) -> str | None:
+        """An address of this machine, as numbers."""
+        text = self._raw(name)
+        if not text:
+            return None
+        try:
+            return str(ipaddress.ip_address("" if "%" in text else text))
+        except ValueError:
+            self._add_problem(name, self._printable_value(text), "allowed: an IPv4 or IPv6 address of this machine")
+            return None
 
     @property
     def names_read(self) -> tuple[str, ...]:

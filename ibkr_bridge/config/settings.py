@@ -14,7 +14,6 @@ from decimal import Decimal
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
 
 from ibkr_bridge.config.alert_settings import ALERT_NAMES
 from ibkr_bridge.config.env_reader import DEMO_KEY, GENKEY_HINT, TRUE, EnvReader
@@ -29,6 +28,8 @@ from ibkr_bridge.config.sources import (
 from ibkr_bridge.config.value_types import Fingerprint, Problem, WeeklyMoment, WeeklyWindow
 from ibkr_bridge.program_name import name_commands
 
+MAIN = "main"
+"""The profile that the environment describes."""
 PUBLIC_KEY = "found the key of `bridge.py demo`, which everybody knows"
 
 
@@ -44,6 +45,15 @@ class Compete(Enum):
 
     RECLAIM = "reclaim"
     YIELD = "yield"
+
+
+class RoadKind(Enum):
+    """How IBKR is reached."""
+
+    GATEWAY = "gateway"
+    """Through the Client Portal Gateway."""
+    OAUTH = "oauth"
+    """IBKR's Web API directly, without a Gateway."""
 
 
 class LogFormat(Enum):
@@ -104,8 +114,6 @@ class Address:
 class Settings:
     """The settings of one process. Secrets are not in `repr`."""
 
-    profile: ClassVar[str] = "main"
-    """The profile of these settings, and of their keys; so far there is no other."""
     url: Address
     """Where to listen. An app uses the same setting as the bridge's address."""
     key: str = field(repr=False)
@@ -122,6 +130,18 @@ class Settings:
     """SHA-256 of the Gateway's certificate, 32 bytes."""
     gateway_ca_file: Path | None
     """A file of CA certificates that sign the Gateway's certificate."""
+    road: RoadKind
+    """How IBKR is reached."""
+    api_url: Address
+    """IBKR's Web API, for the road `oauth`."""
+    api_ca_file: Path | None
+    """A file of CA certificates that sign the certificate of that API; None means those of the system."""
+    api_rate: int
+    """Calls a second that IBKR allows this username there."""
+    portfolio_only: bool
+    """Whether the brokerage session is never opened: no orders, no quotes, and no other program is disturbed."""
+    local_address: str | None
+    """The address of this machine from which IBKR is reached; None leaves the choice to the system."""
     trading_mode: Mode
     """`PAPER` refuses every change to an account that is not known to be a paper account."""
     read_only: bool
@@ -166,6 +186,8 @@ class Settings:
     """Whether other machines may connect."""
     allowed_hosts: frozenset[str]
     """Further names that are accepted in the Host header."""
+    profile: str = MAIN
+    """The profile that these settings describe."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -200,6 +222,7 @@ class Settings:
         """Read every setting, in the order of the fields."""
         remote = read.peek("IBKR_BRIDGE_ALLOW_REMOTE") in TRUE
         pinned = bool(read.peek("IBKR_GATEWAY_FINGERPRINT") or read.peek("IBKR_GATEWAY_CA_FILE"))
+        api_pinned = bool(read.peek("IBKR_BRIDGE_API_CA_FILE"))
         return cls(
             url=Address(*read.listen_address("IBKR_BRIDGE_URL", default="http://127.0.0.1:8000", remote=remote)),
             key=read.key("IBKR_BRIDGE_KEY", is_required=True),
@@ -211,6 +234,14 @@ class Settings:
             gateway_socket=read.socket("IBKR_GATEWAY_SOCKET"),
             gateway_fingerprint=read.parse("IBKR_GATEWAY_FINGERPRINT", Fingerprint.parse, default=None),
             gateway_ca_file=read.file("IBKR_GATEWAY_CA_FILE"),
+            road=read.choice("IBKR_BRIDGE_ROAD", RoadKind, default=RoadKind.GATEWAY),
+            api_url=Address(
+                *read.api_address("IBKR_BRIDGE_API_URL", default="https://api.ibkr.com", pinned=api_pinned)
+            ),
+            api_ca_file=read.file("IBKR_BRIDGE_API_CA_FILE"),
+            api_rate=int(read.number("IBKR_BRIDGE_API_RATE", default=10, low=1, high=50)),
+            portfolio_only=read.flag("IBKR_BRIDGE_PORTFOLIO_ONLY", default=False),
+            local_address=read.local_address("IBKR_BRIDGE_LOCAL_ADDRESS"),
             trading_mode=read.choice("IBKR_TRADING_MODE", Mode, default=Mode.PAPER),  # the safe default
             read_only=read.flag("IBKR_READ_ONLY", default=False),
             allow_paid_snapshots=read.flag("IBKR_ALLOW_PAID_SNAPSHOTS", default=False),
@@ -236,6 +267,11 @@ class Settings:
         )
 
 
+def setting_fields() -> tuple[str, ...]:
+    """The fields that come from a setting, in the order of `setting_names`."""
+    return tuple(each.name for each in fields(Settings) if each.name != "profile")
+
+
 @cache
 def setting_names() -> tuple[str, ...]:
     """The names of all settings, in the order of the fields of `Settings`."""
@@ -250,11 +286,10 @@ RELOADED_NAMES = (*SECRET_NAMES, *LOG_NAMES)
 
 def names_needing_restart(running: Settings, latest: Settings) -> tuple[str, ...]:
     """The settings that differ and that a reload does not apply."""
-    names = zip(setting_names(), fields(Settings), strict=True)
     return tuple(
         name
-        for name, each in names
-        if name not in RELOADED_NAMES and getattr(running, each.name) != getattr(latest, each.name)
+        for name, field_name in zip(setting_names(), setting_fields(), strict=True)
+        if name not in RELOADED_NAMES and getattr(running, field_name) != getattr(latest, field_name)
     )
 
 

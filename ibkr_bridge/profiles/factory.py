@@ -29,6 +29,7 @@ from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.pipeline import Pipeline
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.roads import gateway_road
 from ibkr_bridge.profiles.topic_reads import topic_reads
 from ibkr_bridge.quirks.completion import CompleteReads
 from ibkr_bridge.quirks.composition import ComposeReads
@@ -38,15 +39,11 @@ from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.losses import SessionLosses
 from ibkr_bridge.session.preflight import ALL_ACCOUNTS
 from ibkr_bridge.session.selected_account import SelectedAccount
-from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.session_status import Policy, TrafficView
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.streaming.market_data_gate import MarketDataGate
 from ibkr_bridge.streaming.service import StreamService, StreamSession
 from ibkr_bridge.streaming.streamed_orders import StreamedOrders
-from ibkr_bridge.upstream.gateway.client import GatewayClient
-from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from ibkr_bridge.upstream.gateway.tls import tls_policy
 
 STATES_WITHOUT_SESSION = (SessionState.OPENING, SessionState.COMPETING, SessionState.SIGNED_OUT)
 """States in which IBKR has no session of this profile, and so no market data lines. In the others it may have one."""
@@ -81,7 +78,7 @@ def gateway_stages(
 def build_profile(
     name: str, settings: Settings, clock: Clock, bus: events.Bus, redactor: Redactor, options: ProfileOptions
 ) -> Profile:
-    """Build a profile that reaches IBKR through the Client Portal Gateway.
+    """Build a profile.
 
     Raises:
         OSError: the CA file cannot be read as certificates.
@@ -91,15 +88,9 @@ def build_profile(
     def file(kind: str, extension: str = "json") -> Path | None:
         return settings.state_dir / f"{name}.{kind}.{extension}" if settings.state_dir else None
 
-    cookies = CookieStore(file("cookies"), bus, redactor, clock)
-    upstream = GatewayClient(
-        str(settings.gateway_url),
-        cookies,
-        settings.gateway_timeout_s,
-        tls_policy(settings.gateway_fingerprint, settings.gateway_ca_file),
-        unix_socket=settings.gateway_socket,
-        session_id=lambda: keeper.session_id(),  # noqa: PLW0108  # the keeper is built below
-    )
+    # The keeper is built below, and the road asks it for the session id.
+    road = gateway_road(settings, clock, bus, redactor, file, session_id=lambda: keeper.session_id())  # noqa: PLW0108
+    upstream = road.upstream
     limits = options.limits or Limits.of(upstream.traits)
     penalty_box = PenaltyBox(file("penalty"), bus, clock.utc, upstream.traits)
     persistent_windows = PersistentWindows(file("paces"), bus, clock.utc, upstream.traits)
@@ -109,7 +100,7 @@ def build_profile(
     selected_account = SelectedAccount(file("selected_account"), bus)
     keeper = Keeper(
         name,
-        GatewaySessionApi(
+        road.session_api(
             KeeperUpstream(
                 upstream, admission, penalty_box, cached_reads, completion.observer, persistent_windows.record
             )
@@ -178,7 +169,7 @@ def build_profile(
         name=name,
         settings=settings,
         upstream=upstream,
-        upstream_state=cookies,
+        upstream_state=road.state,
         keeper=keeper,
         session_gate=session_gate,
         session_losses=losses,

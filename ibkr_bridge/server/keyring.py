@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from multidict import CIMultiDictProxy
 
 from ibkr_bridge.clock import SystemClock
-from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.config.settings import MAIN, Settings
 from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.events import Bus, Subscribers
 from ibkr_bridge.ibkr.endpoint import Effect
@@ -45,7 +45,7 @@ class Principal:
     """Identifies the key, also after a rotation has changed its label: the beginning of a digest."""
     expires: datetime | None = None
     """When the token expires; None for a key."""
-    profile: str = Settings.profile
+    profile: str = MAIN
     """The profile that the key belongs to."""
     issuer_key: str = ""
     """Fingerprint of the full key when the token was issued; changing the full key revokes the token."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,10 +16,12 @@ from ibkr_bridge.config.settings import (
     LogLevel,
     Mode,
     Region,
+    RoadKind,
     Settings,
     SettingsError,
     load_settings,
     names_needing_restart,
+    setting_fields,
     setting_names,
 )
 from ibkr_bridge.config.sources import PROJECT_ROOT, lines_systemd_reads_differently, read_dotenv
@@ -38,6 +39,12 @@ WRONG_VALUES = {  # in the order of `.env.example`
     "IBKR_GATEWAY_URL": "nowhere",
     "IBKR_GATEWAY_FINGERPRINT": "zz",
     "IBKR_GATEWAY_CA_FILE": "/no/such/file",
+    "IBKR_BRIDGE_ROAD": "motorway",
+    "IBKR_BRIDGE_API_URL": "http://api.ibkr.com",
+    "IBKR_BRIDGE_API_CA_FILE": "/no/such/file",
+    "IBKR_BRIDGE_API_RATE": "51",
+    "IBKR_BRIDGE_PORTFOLIO_ONLY": "perhaps",
+    "IBKR_BRIDGE_LOCAL_ADDRESS": "here",
     "IBKR_TRADING_MODE": "pretend",
     "IBKR_READ_ONLY": "perhaps",
     "IBKR_ALLOW_PAID_SNAPSHOTS": "perhaps",
@@ -379,7 +386,7 @@ def test_a_misspelt_limit_stops_the_start_from_either_source(name: str, meant: s
 
 def test_every_field_has_the_name_of_its_setting() -> None:
     """A reload names the settings that it does not apply, and must name the right ones."""
-    names = dict(zip((each.name for each in fields(Settings)), setting_names(), strict=True))
+    names = dict(zip(setting_fields(), setting_names(), strict=True))
 
     assert all(name.removesuffix("_s").upper() in setting for name, setting in names.items())
 
@@ -533,6 +540,45 @@ def test_a_secret_file_that_cannot_be_read_is_a_problem_not_a_crash(content: byt
 
     assert "IBKR_BRIDGE_KEY_FILE" in [problem.name for problem in caught.value.problems]
     assert CANARY not in str(caught.value)
+
+
+def test_the_road_without_a_gateway() -> None:
+    """The usual values are IBKR's own; a simulated API on this machine needs no certificate."""
+    usual = settings_with()
+    changed = settings_with(
+        IBKR_BRIDGE_ROAD="oauth",
+        IBKR_BRIDGE_API_URL="http://127.0.0.1:7000",
+        IBKR_BRIDGE_API_RATE="50",
+        IBKR_BRIDGE_PORTFOLIO_ONLY="yes",
+        IBKR_BRIDGE_LOCAL_ADDRESS="127.0.0.3",
+    )
+
+    assert (usual.road, str(usual.api_url), usual.api_rate) == (RoadKind.GATEWAY, "https://api.ibkr.com:443", 10)
+    assert (usual.portfolio_only, usual.local_address, usual.profile) == (False, None, "main")
+    assert (changed.road, str(changed.api_url), changed.api_rate) == (RoadKind.OAUTH, "http://127.0.0.1:7000", 50)
+    assert (changed.portfolio_only, changed.local_address) == (True, "127.0.0.3")
+
+
+@pytest.mark.parametrize(
+    ("url", "ca_file", "is_accepted"),
+    [
+        ("https://1.api.ibkr.com", False, True),
+        ("http://1.api.ibkr.com", False, False),
+        ("https://api.example", False, False),
+        ("https://notibkr.com", False, False),
+        ("https://api.example", True, True),
+        ("https://localhost:7000", False, True),
+    ],
+)
+def test_signed_calls_go_to_ibkr_alone(url: str, ca_file: bool, is_accepted: bool, tmp_path: Path) -> None:
+    """A host that somebody else owns would get orders, and could answer them as it likes."""
+    file = tmp_path / "ca.pem"
+    file.touch()
+    env = {"IBKR_BRIDGE_KEY": KEY, "IBKR_BRIDGE_API_URL": url} | (
+        {"IBKR_BRIDGE_API_CA_FILE": str(file)} if ca_file else {}
+    )
+
+    assert (problems_of(env) == []) is is_accepted
 
 
 @pytest.mark.parametrize("path", ["x\0y", "x" * 5000, "/dev/null/x", "/"])
