@@ -21,6 +21,7 @@ from ibkr_bridge.observe.metrics import Metrics
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import (
+    ADMINISTRATION,
     BODY_BUDGET,
     BUS,
     CLOCK,
@@ -48,6 +49,7 @@ from ibkr_bridge.server.catch_all import CatchAll
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.middleware import middlewares
+from ibkr_bridge.server.profile_administration import ProfileAdministration
 from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.request_samples import RequestSamples
@@ -74,6 +76,7 @@ class ApplicationParts:
     conditions: ConditionBoard
     history: HistoryRecorder
     profiles: ProfileRegistry
+    administration: ProfileAdministration
     metrics: Metrics
     samples: RequestSamples
     demo: DemoControl | None
@@ -90,7 +93,7 @@ def build_application(parts: ApplicationParts, contexts: Iterable[CleanupContext
     app[KEYRING], app[DRAIN], app[LOOP_MONITOR] = parts.keys, parts.drain, parts.loop_monitor
     app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = parts.unapplied, BodyBudget(), RequestShares()
     app[CONDITIONS], app[HISTORY] = parts.conditions, parts.history
-    app[PROFILES], app[OWN_ROUTES] = parts.profiles, own_routes()
+    app[PROFILES], app[ADMINISTRATION], app[OWN_ROUTES] = parts.profiles, parts.administration, own_routes()
     app[METRICS], app[OPENAPI] = parts.metrics.render, encoded_document
     _add_page(app, parts)
     app.on_response_prepare.append(add_headers)

@@ -19,6 +19,7 @@ from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.conditions.rules import BridgeFacts, bridge_conditions
 from ibkr_bridge.conditions.state_directory import StateDirectory
+from ibkr_bridge.config.profile_files import read_profiles
 from ibkr_bridge.config.settings import Settings, SettingsError, UnappliedSettings, names_needing_restart
 from ibkr_bridge.history.recorder import HistoryRecorder
 from ibkr_bridge.observe.metrics import Metrics
@@ -26,23 +27,26 @@ from ibkr_bridge.observe.request_counts import RequestCounts
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.profiles.condition_facts import find_conditions
 from ibkr_bridge.profiles.factory import build_profile
+from ibkr_bridge.profiles.manager import ProfileManager
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
-from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.profiles.status import ProfileStatus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import DemoControl
-from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter
+from ibkr_bridge.server.connection import ClientConnection, ConnectionLimiter, ControlConnection
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
-from ibkr_bridge.server.listener import listening_socket
+from ibkr_bridge.server.listener import control_socket, listening_socket
 from ibkr_bridge.server.named_keys import NamedKeysError, load_named_keys
+from ibkr_bridge.server.profile_administration import ProfileAdministration
 from ibkr_bridge.server.request_samples import RequestSamples
 from ibkr_bridge.server.running_mark import RunningMark
 from ibkr_bridge.state_file import check_private, check_writable
 from ibkr_bridge.supervision import LoopMonitor, run_until_first_ends
 
 HISTORY_FILE = "bridge.history.db"
+PROFILES = "profiles"
+"""The directory, in the state directory, of the profiles that were made while the bridge ran."""
 STATE_DIR_HINT = (
     "Orders are refused, and cookies and the trading pause are not saved. "
     "Make the state directory writable for this user."
@@ -93,19 +97,25 @@ class Bridge:
         self._env = env or {}
         self._options = options or ProfileOptions()
         self._has_inherited_socket = False
-        self._profile: Profile | None = None
+        self._profiles: ProfileManager | None = None
         self._service: ServiceStatus | None = None
         self._history: HistoryRecorder | None = None
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._control: asyncio.Server | None = None
         self._connection_limiter = ConnectionLimiter(bus)
 
     @property
-    def profile(self) -> Profile:
-        """The default profile; it exists once the bridge has started."""
-        if self._profile is None:
+    def profiles(self) -> ProfileManager:
+        """All profiles; they exist once the bridge has started."""
+        if self._profiles is None:
             raise RuntimeError("the bridge has not been started")
-        return self._profile
+        return self._profiles
+
+    @property
+    def profile(self) -> Profile:
+        """The profile `main`."""
+        return self.profiles.main
 
     @property
     def history(self) -> HistoryRecorder:
@@ -152,13 +162,17 @@ class Bridge:
     async def _build(self) -> None:
         settings = self.settings if self._prepare_state_dir() else dataclasses.replace(self.settings, state_dir=None)
         self._load_named_keys()
-        self._profile = build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
-        self._history = self._open_history(settings.state_dir, self._profile)
-        hub = self._profile.streaming.hub
-        self.keys.subscribe(lambda _: hub.close_invalid())
-        self._add_condition_sources(self._profile)
+        self._history = HistoryRecorder(
+            settings.state_dir / HISTORY_FILE if settings.state_dir else None, self.clock, self.bus
+        )
+        self.conditions.add_source(lambda: bridge_conditions(self._bridge_facts()))
+        self.conditions.on_change.subscribe(self._history.on_conditions)
+        self._profiles = ProfileManager(settings, self._build_profile, self.clock, self.bus)
+        self._profiles.on_added.subscribe(self._watch_profile)
+        self._profiles.on_removed.subscribe(self._forget_profile)
+        self.keys.subscribe(lambda _: self._close_invalid_streams())
         self._service = ServiceStatus(
-            self._env, self._profile.keeper, self.loop_monitor, lambda: self.conditions.summary(self.profile.name)
+            self._env, self.profile.keeper, self.loop_monitor, lambda: self.conditions.summary(self.profile.name)
         )
         self._runner = web.AppRunner(self._application(), shutdown_timeout=1.0)
         await self._runner.setup()
@@ -170,23 +184,44 @@ class Bridge:
         except NamedKeysError as exc:
             self.bus.publish(events.StateUnavailable("the named keys", exc.detail, exc.hint))
 
-    def _add_condition_sources(self, profile: Profile) -> None:
-        self.conditions.add_source(lambda: bridge_conditions(self._bridge_facts()))
-        self.conditions.add_source(lambda: find_conditions(profile), profile.name, str(profile.settings.gateway_url))
+    def _build_profile(self, settings: Settings) -> Profile:
+        return build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
 
-    def _open_history(self, state_dir: Path | None, profile: Profile) -> HistoryRecorder:
-        history = HistoryRecorder(state_dir / HISTORY_FILE if state_dir else None, self.clock, self.bus)
+    def _watch_profile(self, profile: Profile) -> None:
+        """Let the conditions and the history follow a profile, and keep the numbers of its accounts out of the log."""
+        for number in profile.settings.allowed_accounts:
+            self.redactor.add_account(number)
+        self.conditions.add_source(lambda: find_conditions(profile), profile.name, str(profile.settings.gateway_url))
         keeper = profile.keeper
-        history.on_state(profile.name, keeper.session.state.value)
-        keeper.on_change.subscribe(lambda _: history.on_state(profile.name, keeper.session.state.value))
-        self.conditions.on_change.subscribe(history.on_conditions)
-        return history
+        self.history.on_state(profile.name, keeper.session.state.value)
+        keeper.on_change.subscribe(lambda _: self.history.on_state(profile.name, keeper.session.state.value))
+
+    def _other_profiles(self) -> list[Settings]:
+        """The profiles of the files, but for those that cannot be used, which the log names."""
+        main = self.profile.settings
+        managed = main.state_dir / PROFILES if main.state_dir else None
+        profiles, problems = read_profiles([path for path in (main.profiles, managed) if path is not None], main)
+        self.profiles.refused = tuple(problems)
+        for problem in problems:
+            self.bus.publish(events.ProfileRefused(str(problem), profile=problem.profile))
+        return profiles
+
+    def _forget_profile(self, profile: Profile) -> None:
+        self.conditions.remove_sources(profile.name)
+        self.history.on_removed(profile.name)
+
+    def _close_invalid_streams(self) -> None:
+        for profile in self.profiles.registry:
+            profile.streaming.hub.close_invalid()
 
     def _statuses(self) -> dict[str, ProfileStatus]:
         """The status of each profile, for the metrics."""
-        profile = self.profile
-        conditions = self.conditions.current(profile.name)
-        return {profile.name: profile.status(is_draining=self.drain.is_draining, conditions=conditions)}
+        return {
+            profile.name: profile.status(
+                is_draining=self.drain.is_draining, conditions=self.conditions.current(profile.name)
+            )
+            for profile in self.profiles.registry
+        }
 
     def _bridge_facts(self) -> BridgeFacts:
         directory = self.state_directory.state
@@ -201,13 +236,18 @@ class Bridge:
             wanted_mode=self.unapplied.wanted_mode,
         )
 
+    def _administration(self) -> ProfileAdministration:
+        main = self.profile.settings
+        directory = main.state_dir / PROFILES if main.state_dir else None
+        return ProfileAdministration(self.profiles, self.keys, main, directory, self.clock.utc)
+
     def _application(self) -> web.Application:
         parts = ApplicationParts(
             *(self.settings, self.bus, self.clock, self.redactor, self.keys, self.drain, self.loop_monitor),
-            *(self.unapplied, self.conditions, self.history, ProfileRegistry((self.profile,))),
+            *(self.unapplied, self.conditions, self.history, self.profiles.registry, self._administration()),
             *(Metrics(self._counts, self._statuses), self._samples, self._demo),
         )
-        return build_application(parts, (self._open_profile, self._run_loops))
+        return build_application(parts, (self._open_profiles, self._run_loops))
 
     async def _listen(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -216,6 +256,10 @@ class Bridge:
             raise RuntimeError("the application has not been set up")
         connection = functools.partial(ClientConnection, server, self._connection_limiter, loop)
         self._server = await loop.create_server(connection, sock=listening, backlog=512)
+        control = control_socket(self._usable_state_dir())
+        if control is not None:
+            on_control = functools.partial(ControlConnection, server, ConnectionLimiter(self.bus), loop)
+            self._control = await loop.create_unix_server(on_control, sock=control)
 
     def _publish_started(self) -> None:
         settings = self.settings
@@ -287,13 +331,13 @@ class Bridge:
         path = self.settings.state_dir
         return path if path is not None and _is_private(path) else None
 
-    async def _open_profile(self, _: web.Application) -> AsyncIterator[None]:
+    async def _open_profiles(self, _: web.Application) -> AsyncIterator[None]:
         """Load the state of an earlier run; at the end save it again."""
-        await self.profile.load()
+        await self.profiles.start(self._other_profiles())
         if self._usable_state_dir() is not None:
             self._running_mark.open()
         yield
-        await self.profile.close()
+        await self.profiles.close()
         await self.history.close()
         self._running_mark.close()
 
@@ -328,6 +372,10 @@ class Bridge:
         self.failed = True
         self.stop.set()
 
+    def _drop_disconnected(self) -> None:
+        for profile in self.profiles.registry:
+            profile.admission.drop_disconnected()
+
     async def finish(self) -> int:
         """Stop accepting requests, wait for those in progress, and close everything. Returns how many were not
         finished."""
@@ -336,13 +384,15 @@ class Bridge:
         self.drain.begin(handover=self._has_inherited_socket)
         if self._has_inherited_socket and self._server is not None:
             self._server.close()  # new connections queue in systemd's socket until the next process accepts them
-        self.profile.streaming.hub.close_all("shutting_down")  # else the drain would wait for them
-        self.profile.keeper.request_check()  # a check wakes the calls that wait for the session, so that they end
-        self._connection_limiter.on_closed = self.profile.admission.drop_disconnected
-        self.profile.admission.drop_disconnected()
+        for profile in self.profiles.registry:
+            profile.streaming.hub.close_all("shutting_down")  # else the drain would wait for them
+            profile.keeper.request_check()  # a check wakes the calls that wait for the session, so that they end
+        self._connection_limiter.on_closed = self._drop_disconnected
+        self._drop_disconnected()
         await self.drain.wait_finished()
-        if self._server is not None:
-            self._server.close()
+        for server in (self._server, self._control):
+            if server is not None:
+                server.close()
         await self._connection_limiter.wait_for_pending_heads()
         unfinished = await self.drain.wait_finished(timeout_s=1.0, orders_within=1.0)
         if self._runner is not None:

@@ -8,7 +8,9 @@
     │                           uri_too_long · unsupported_media_type ·
     │                           not_supported · validation_failed ·
     │                           account_not_found · instrument_not_found ·
-    │                           order_not_found · ambiguous_symbol              what was sent
+    │                           order_not_found · ambiguous_symbol ·
+    │                           profile_required · profile_not_found ·
+    │                           profile_exists                                  what was sent
     ├── Refused                 read_only · paper_only · account_not_allowed ·
     │                           order_limit_exceeded · trading_paused ·
     │                           confirmation_required                           a rule refused; nothing was sent
@@ -212,6 +214,27 @@ class OrderNotFound(InvalidRequest):
 
     status, code = 404, "order_not_found"
     hint = "GET /orders lists the orders of the last day"
+
+
+class ProfileRequired(InvalidRequest):
+    """The key serves several profiles, and the request names none of them."""
+
+    code = "profile_required"
+    hint = "send the header X-Bridge-Profile with the name of one of the profiles of this key; GET /profiles lists them"
+
+
+class ProfileNotFound(InvalidRequest):
+    """This key has no such profile: one response for a profile that does not exist and for one of somebody else."""
+
+    status, code = 404, "profile_not_found"
+    hint = "GET /profiles lists the profiles of this key"
+
+
+class ProfileExists(InvalidRequest):
+    """A profile of this name runs already."""
+
+    status, code = 409, "profile_exists"
+    hint = "choose another name, or forget the profile first"
 
 
 class AmbiguousSymbol(InvalidRequest):

@@ -100,6 +100,44 @@ class LoopDied(Event):
 
 
 @dataclass(frozen=True)
+class ProfileAdded(ProfileEvent):
+    """A profile besides `main` runs now."""
+
+    event = "profile.added"
+    road: str
+    mode: str
+
+
+@dataclass(frozen=True)
+class ProfileRemoved(ProfileEvent):
+    """A profile has ended; its journal stays."""
+
+    event = "profile.removed"
+
+
+@dataclass(frozen=True)
+class ProfileRefused(ProfileEvent):
+    """A profile of a file cannot be used; all others run."""
+
+    event = "profile.refused"
+    level = "error"
+    problems: str
+
+
+@dataclass(frozen=True)
+class ProfileLoopFailed(ProfileEvent):
+    """A loop of a profile besides `main` has ended; its loops begin again after a pause."""
+
+    event = "profile.loop_failed"
+    level = "error"
+    error: str
+    places: str
+    failures: int
+    """How often in a row."""
+    wait_s: float
+
+
+@dataclass(frozen=True)
 class ListenerFailed(ProfileEvent):
     """A subscriber of a change or of the bus raised an error. The others were called."""
 

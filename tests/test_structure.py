@@ -64,7 +64,7 @@ TESTED_THROUGH_THE_SOCKET = """
 """Modules without a test file of their own: parts of the simulated servers. `tests/sim` calls them as clients do."""
 SHAPES = {
     f"models/{name}.py"
-    for name in ("accounts", "bridge", "history", "instruments", "orders", "problem", "quotes", "session")
+    for name in ("accounts", "bridge", "history", "instruments", "orders", "problem", "profiles", "quotes", "session")
 }
 """Shapes without logic: `tests/models/test_base.py` checks them all, and the tests of `translation` fill them."""
 PURE_MODULES = """
@@ -609,6 +609,7 @@ TASKS = {
     "streaming/return_probe.py",  # waited for and cancelled in the function that makes it
     *("upstream/gateway/client.py", "cache/singleflight.py"),  # what must outlive its caller
     "api/page/live.py",  # awaited where it is made
+    "profiles/manager.py",  # one for each profile, which the manager cancels and awaits
     "orders/journal/repository.py",  # reads rows for all who wait for them; cancelled when the journal is closed
 }
 

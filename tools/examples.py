@@ -22,6 +22,9 @@ import aiohttp
 
 from ibkr_bridge.api.openapi.examples import EXAMPLES_FILE, body_of
 from ibkr_bridge.clock import SystemClock
+from ibkr_bridge.ibkr.endpoint import Layer
+from ibkr_bridge.server.app_keys import ADMINISTRATION
+from ibkr_bridge.server.named_keys import KeyScope, add_key, load_named_keys, save_named_keys
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
@@ -29,6 +32,7 @@ from tests.clocks import NOON
 from tests.harness import KEY, Harness, settings_for
 
 STREAM_EVENTS = 1  # that the example of a stream has: some topics send a second one only when something happens
+READY_TIMEOUT_S = 20.0
 MAX_ITEMS = 3  # of each list
 MASKS = (
     (re.compile(r"(T\d\d:\d\d):\d\d(\.\d+)?"), r"\1:00"),
@@ -36,6 +40,7 @@ MASKS = (
     (re.compile(r"https?://(127\.0\.0\.1|localhost):\d+"), "https://localhost:5000"),
     (re.compile(r"\b178[01]\d{9}\b"), "1781712000000"),  # milliseconds in June 2026
     (re.compile(r"\b19ed[0-9a-f]{7}-"), "19ed64f9402-"),  # events are numbered from the start of their stream
+    (re.compile(r"ibkrb_[\w-]{43}"), "ibkrb_the-key-of-the-profile-shown-here-only-once"),
     (re.compile(r"\bin \d+\.\d s\b"), "in 3.0 s"),
 )
 """What changes from one recording to the next, and what the examples have instead."""
@@ -51,11 +56,14 @@ class Sample:
     method: str = "GET"
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    manages: bool = False
+    """Whether it needs the key that manages profiles."""
     is_example: bool = True
     """Whether its answer is recorded; otherwise it only prepares the next ones."""
 
 
 ACCOUNT = "DU1234567"
+UNREACHABLE = {"gateway_url": "https://127.0.0.1:9", "mode": "paper", "user": "user-17"}
 MARKET = {"side": "buy", "type": "market", "symbol": "AAPL", "quantity": "10"}
 LIMIT = {**MARKET, "type": "limit", "limit_price": "150.00", "client_order_id": "web-2f1c"}
 SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order that was placed last
@@ -95,6 +103,13 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("getStatus", "/gateway/status"),
     Sample("getBridgeHistory", "/gateway/history?days=1"),
     Sample("getBridgeHistoryChanges", "/gateway/history/changes?after=0&limit=1"),
+    Sample("createProfile", "/profiles", "POST", {"name": "ben", "settings": UNREACHABLE}, manages=True),
+    Sample("addProfileKey", "/profiles/ben/keys", "POST", {"scope": "read"}, manages=True),
+    Sample("listProfiles", "/profiles", manages=True),
+    Sample("pauseProfile", "/profiles/anna/pause", "POST", manages=True),
+    Sample("resumeProfile", "/profiles/anna/resume", "POST", manages=True),
+    Sample("logOutProfile", "/profiles/anna/logout", "POST", manages=True),
+    Sample("forgetProfile", "/profiles/ben", "DELETE", manages=True),
     Sample("logOut", "/gateway/logout", "POST"),
 )
 
@@ -115,9 +130,13 @@ async def open_bridge(state: Path) -> AsyncIterator[Harness]:
     """A bridge with a ready session in front of the simulated Gateway, both at noon of a Wednesday."""
     async with (
         Simulator(clock=FastClock(start=NOON)) as simulator,
+        Simulator(clock=FastClock(start=NOON), accounts=("DU1111111",)) as of_anna,
         Harness(settings_for(simulator.url, state), ShiftedClock(NOON)) as harness,
     ):
         await harness.wait_until(SessionState.READY)
+        anna = {"gateway_url": of_anna.url, "maintenance": "none"}
+        profile = await harness.application[ADMINISTRATION].create("anna", anna)
+        await profile.keeper.wait_until_up(Layer.BROKERAGE, READY_TIMEOUT_S)
         yield harness
 
 
@@ -127,13 +146,19 @@ async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
     Raises:
         ValueError: a request failed.
     """
-    order_id = ""
+    order_id, managing = "", make_managing_key(harness)
     for sample in SAMPLES:
         target = sample.target.replace("{id}", order_id)
         if target.startswith(("/stream/", "/events")):
             yield sample, await _read_stream(harness, target)
             continue
-        reply = await harness.request(sample.method, target, body=sample.body, headers=dict(sample.headers))
+        reply = await harness.request(
+            sample.method,
+            target,
+            body=sample.body,
+            headers=dict(sample.headers),
+            key=managing if sample.manages else KEY,
+        )
         if reply.status >= 300:
             raise ValueError(f"{sample.operation_id}: {reply.status} {reply.body.decode()}")
         if sample.operation_id == "placeOrder":
@@ -141,6 +166,15 @@ async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
         if sample.is_example:
             is_json = reply.headers["Content-Type"].startswith("application/json")
             yield sample, reply.json if is_json else reply.body.decode()
+
+
+def make_managing_key(harness: Harness) -> str:
+    """A key that manages profiles, which the running bridge accepts from now on."""
+    state = harness.bridge.settings.state_dir or Path()
+    keys, key = add_key(load_named_keys(state), "admin", KeyScope.MANAGE, NOON)
+    save_named_keys(state, keys)
+    harness.bridge.keys.replace_named(keys)
+    return key
 
 
 async def _read_stream(harness: Harness, target: str) -> str:

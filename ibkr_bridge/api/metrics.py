@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from ibkr_bridge.errors import InvalidKey
+from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.observe.metrics import CONTENT_TYPE
-from ibkr_bridge.server.app_keys import METRICS
+from ibkr_bridge.server.app_keys import METRICS, REQUEST_CONTEXT
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """All metrics as text. Nothing is asked of the Gateway for them."""
-    return web.Response(body=await request.app[METRICS](), headers={"Content-Type": CONTENT_TYPE})
+    """The metrics of the profiles that the key reaches, of all for a key that manages. Nothing is asked of IBKR."""
+    principal = request[REQUEST_CONTEXT].principal
+    if principal is None:
+        raise InvalidKey("the key is missing or wrong")
+    body = await request.app[METRICS](None if Effect.MANAGE in principal.effects else principal.profiles)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})

@@ -60,6 +60,8 @@ class Route:
     """Whether a token may be in the query, since browsers open streams without headers."""
     websocket: bool = False
     """Whether it is a websocket, which a page of the app may open from another origin with a token."""
+    of_bridge: bool = False
+    """Whether it concerns the bridge and no profile of it; the key of an app then names none."""
     summary: str = ""
     """One sentence for the documentation."""
     media_type: str = "application/json"
@@ -94,6 +96,7 @@ def document_route(path: str, handler: Handler, media_type: str, summary: str) -
     return Route(
         *("GET", path, Effect.READ, Auth.KEY_OR_TOKEN, handler),
         token_in_query=True,
+        of_bridge=True,
         summary=summary,
         media_type=media_type,
     )
@@ -110,6 +113,7 @@ def keyed_route(
     request: type | None = None,
     parameters: tuple[Parameter, ...] = (),
     cancels: bool = False,
+    of_bridge: bool = False,
 ) -> Route:
     """A route that needs a key or a token."""
     return Route(
@@ -119,6 +123,7 @@ def keyed_route(
         response=response,
         errors=errors,
         cancels=cancels,
+        of_bridge=of_bridge,
         summary=summary,
     )
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from ibkr_bridge.api import documents, gateway_routes, health, history, metrics, stream_sse, stream_websocket, tokens
 from ibkr_bridge.api.page.routes import PAGE_ROUTES
 from ibkr_bridge.api.plain.routes import PLAIN_ROUTES
+from ibkr_bridge.api.profile_routes import PROFILE_ROUTES
 from ibkr_bridge.api.route import Auth, Parameter, Route, document_route, keyed_route, probe_route, stream_route
 from ibkr_bridge.errors import (
     BadRequest,
@@ -163,6 +164,7 @@ ROUTES: tuple[Route, ...] = (
     document_route("/openapi.json", documents.openapi, "application/json", "This description, for programs."),
     document_route("/docs", documents.docs, "text/html", "This description as a page that can try the reads."),
     document_route("/client.ts", documents.client, "text/plain", "The client for TypeScript as one file."),
+    *PROFILE_ROUTES,
     *PLAIN_ROUTES,
 )
 ALL_ROUTES = (*ROUTES, *PAGE_ROUTES)
@@ -182,6 +184,7 @@ def own_routes(routes: Iterable[Route] = ALL_ROUTES) -> OwnRoutes:
         cancels=frozenset((route.method, route.path) for route in rows if route.cancels),
         open_paths=frozenset(route.path for route in rows if route.auth is Auth.OPEN),
         websockets=frozenset(route.path for route in rows if route.websocket),
+        of_bridge=frozenset(route.path for route in rows if route.of_bridge),
         of_page=frozenset(route.path for route in rows if route.auth is Auth.PAGE),
         token_in_query=frozenset(route.path for route in rows if route.token_in_query) | UNSERVED_TOKEN_PATHS,
     )

@@ -18,7 +18,7 @@ async def issue_token(request: web.Request) -> web.Response:
     if request_context.principal is None:
         raise InvalidKey("the key is missing or wrong")
     token_request = parse_token_request(await read_body(request))
-    text, claims = request.app[KEYRING].issue(request_context.principal, token_request)
+    text, claims = request.app[KEYRING].issue(request_context.principal, token_request, request_context.profile)
     expires, scope = utc_text(claims.expires), claims.scope.value
     request.app[BUS].publish(
         events.TokenIssued(

@@ -44,6 +44,7 @@ COMMANDS = {
     "check": "read the settings as the service would",
     "logs": "show the log of the installed service",
     "keys": "named keys for callers: add, list, revoke",
+    "profile": "further usernames: list, new, keys, pause, forget",
     "reload": "let the running bridge read its keys again",
     "diag": "a bundle for a report, without secrets",
     "backup": "write the state and the settings into one file",

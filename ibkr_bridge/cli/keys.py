@@ -7,12 +7,9 @@ revoked one is refused as soon as the command ends.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import settings_or_report
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.reload import reload_bridge
+from ibkr_bridge.config.settings import MAIN
 from ibkr_bridge.program_name import PROGRAM
 from ibkr_bridge.redaction import escape_unprintable
 from ibkr_bridge.server.named_keys import (
@@ -28,7 +26,9 @@ from ibkr_bridge.server.named_keys import (
     NamedKey,
     NamedKeysError,
     add_key,
+    grant_profile,
     load_named_keys,
+    lock_keys,
     revoke_keys,
     save_named_keys,
 )
@@ -38,6 +38,7 @@ NO_STATE_DIR = "there is no state directory: set IBKR_BRIDGE_STATE_DIR"
 EXAMPLES = {
     "keys add dashboard --read": "a key that only reads",
     "keys add bot --trade": "a key that may do everything",
+    "keys add app --trade --app --profile anna --profile ben": "a key of an app with several users",
     "keys list": "names and scopes; no key is shown",
     "keys revoke dashboard": "its calls get 401, and its tokens and streams end",
 }
@@ -64,38 +65,38 @@ def run(argv: Sequence[str]) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of this command."""
     parser = new_parser("keys", "Named keys for callers, each with a scope of its own.", EXAMPLES, MORE)
-    verbs = parser.add_subparsers(dest="verb", metavar="list | add | revoke", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="list | add | grant | revoke", required=True)
     add = verbs.add_parser("add", help="make a key and show it once", epilog=f"example: {PROGRAM} keys add bot --trade")
     scope = add.add_mutually_exclusive_group(required=True)
     scope.add_argument("--read", dest="scope", action="store_const", const=KeyScope.READ, help="it may only read")
     scope.add_argument("--trade", dest="scope", action="store_const", const=KeyScope.TRADE, help="it may do everything")
+    scope.add_argument(
+        "--manage", dest="scope", action="store_const", const=KeyScope.MANAGE, help="it manages profiles, nothing else"
+    )
+    add.add_argument("--profile", action="append", metavar="NAME", help="the profile that it reaches (default: main)")
+    add.add_argument("--app", action="store_true", help="each request names one of its profiles: X-Bridge-Profile")
+    grant = verbs.add_parser(
+        "grant", help="let the key of an app reach a further profile", epilog=f"example: {PROGRAM} keys grant app anna"
+    )
     revoke = verbs.add_parser(
         "revoke", help="refuse a key from now on", epilog=f"example: {PROGRAM} keys revoke bot --older"
     )
     revoke.add_argument("--older", action="store_true", help="only the older one of its two keys")
     listing = verbs.add_parser("list", help="show names and scopes", epilog=f"example: {PROGRAM} keys list --json")
-    for verb in (add, revoke):
+    for verb in (add, grant, revoke):
         verb.add_argument("name", metavar="NAME", help="of the key, such as dashboard; the log shows it")
-    for verb in (add, revoke, listing):
+    grant.add_argument("profile", metavar="PROFILE", help="the name of the profile")
+    for verb in (add, grant, revoke, listing):
         verb.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
-@contextmanager
-def _lock(state_dir: Path) -> Iterator[None]:
-    """Wait for another command that changes the keys: one of the two changes would be lost."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)
-
-
 def _add(args: argparse.Namespace, state_dir: Path) -> int:
-    with _lock(state_dir):
-        keys, key = add_key(load_named_keys(state_dir), args.name, args.scope, datetime.now(UTC))
+    with lock_keys(state_dir):
+        profiles = args.profile or (MAIN,)
+        keys, key = add_key(
+            load_named_keys(state_dir), args.name, args.scope, datetime.now(UTC), profiles, app=args.app
+        )
         save_named_keys(state_dir, keys)
     if not args.json:
         print(SHOWN_ONCE, file=sys.stderr)
@@ -104,8 +105,14 @@ def _add(args: argparse.Namespace, state_dir: Path) -> int:
     return _reload(args, state_dir, facts, "The key works now.")
 
 
+def _grant(args: argparse.Namespace, state_dir: Path) -> int:
+    with lock_keys(state_dir):
+        save_named_keys(state_dir, grant_profile(load_named_keys(state_dir), args.name, args.profile))
+    return _reload(args, state_dir, {"name": args.name, "profile": args.profile}, "The key reaches the profile now.")
+
+
 def _revoke(args: argparse.Namespace, state_dir: Path) -> int:
-    with _lock(state_dir):
+    with lock_keys(state_dir):
         save_named_keys(state_dir, revoke_keys(load_named_keys(state_dir), args.name, only_older=args.older))
     return _reload(
         args, state_dir, {"name": args.name}, "The key is refused now, and its tokens and streams have ended."
@@ -136,12 +143,19 @@ def _list(args: argparse.Namespace, state_dir: Path) -> int:
     return EXIT_OK
 
 
-def _facts(key: NamedKey) -> dict[str, str]:
-    return {"name": key.name, "scope": key.scope.value, "created": key.created.isoformat()}
+def _facts(key: NamedKey) -> dict[str, Any]:
+    return {
+        "name": key.name,
+        "scope": key.scope.value,
+        "created": key.created.isoformat(),
+        "profiles": list(key.profiles),
+        "app": key.app,
+    }
 
 
 def _line(key: NamedKey) -> str:
-    return f"{key.name:<32} {key.scope.value:<5} since {key.created:%Y-%m-%d %H:%M} UTC"
+    reached = "" if key.profiles == (MAIN,) else f"  {', '.join(key.profiles)}"
+    return f"{key.name:<32} {key.scope.value:<6} since {key.created:%Y-%m-%d %H:%M} UTC{reached}"
 
 
 def _report_problem(text: str, *, as_json: bool) -> int:
@@ -149,4 +163,9 @@ def _report_problem(text: str, *, as_json: bool) -> int:
     return EXIT_FAILURE
 
 
-VERBS: dict[str, Callable[[argparse.Namespace, Path], int]] = {"add": _add, "revoke": _revoke, "list": _list}
+VERBS: dict[str, Callable[[argparse.Namespace, Path], int]] = {
+    "add": _add,
+    "grant": _grant,
+    "revoke": _revoke,
+    "list": _list,
+}

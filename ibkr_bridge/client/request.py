@@ -20,7 +20,7 @@ from ibkr_bridge.ibkr.endpoint import Effect
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 OWN_READ_ROUTES = (
     *("/health", "/livez", "/readyz", "/gateway/auth-status", "/gateway/status", "/orders", "/orders/{id}"),
-    *("/gateway/history", "/gateway/history/changes"),
+    *("/gateway/history", "/gateway/history/changes", "/profiles"),
     *("/session", "/accounts", "/accounts/{id}", "/accounts/{id}/positions", "/accounts/{id}/trades", "/positions"),
     *("/account/balance", "/instruments", "/instruments/{conid}", "/quotes", "/history"),
     *("/metrics", "/openapi.json", "/docs", "/client.ts"),

@@ -46,6 +46,10 @@ class ConditionBoard:
         """
         self._sources.append((profile, sign_in_url, source))
 
+    def remove_sources(self, profile: str) -> None:
+        """Forget a profile; its conditions end."""
+        self._sources = [each for each in self._sources if each[0] != profile]
+
     def current(self, profile: str | None = None) -> tuple[Condition, ...]:
         """The conditions of the bridge and of one profile, or of all profiles; the most important first."""
         self._refresh()

@@ -12,8 +12,8 @@ from typing import NoReturn
 from ibkr_bridge.state_file import check_private
 
 OUR_FILES = re.compile(
-    r"\w+\.(alerts|cookies|history|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*"
-    r"|(keys|running)\.json"
+    r"[\w-]+\.(alerts|cookies|history|orders|paces|paused|penalty|selected_account|suppressed)\.(db|json|lock)[\w.-]*"
+    r"|(keys|running)\.json|control\.sock|profiles|credentials"
 )
 """Of each profile and of the process. A copy that an administrator has put beside them is not ours."""
 INTERVAL_S = 20.0  # between two looks; a disk may hang, so they are no part of a request

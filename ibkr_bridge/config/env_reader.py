@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ibkr_bridge.config.near_misses import misspelt_protective_setting
+from ibkr_bridge.config.sources import SECRET_FILE_NAMES
 from ibkr_bridge.config.value_types import Problem, WeeklyMoment, WeeklyWindow, is_file, is_loopback
 from ibkr_bridge.program_name import name_commands
 
@@ -255,6 +256,27 @@ class EnvReader:
             self._add_problem(name, self._printable_value(text), "name a file that this user can read")
         return Path(text) if text else None
 
+    def path(self, name: str) -> Path | None:
+        """An absolute path, which need not exist."""
+        text = self._raw(name)
+        if text and not Path(text).is_absolute():
+            self._add_problem(name, self._printable_value(text), "an absolute path is needed")
+            return None
+        return Path(text) if text else None
+
+    def credential_path(self, name: str) -> Path | None:
+        """The path of a secret file: that of the setting, else systemd's credential of this name."""
+        path, credentials = self.path(name), self._env.get("CREDENTIALS_DIRECTORY")
+        return Path(credentials) / name if path is None and credentials else path
+
+    def database_url(self, name: str) -> str | None:
+        """The address of a PostgreSQL database. It may have a password, so no message shows it."""
+        text = self._raw(name)
+        if text and not text.startswith(("postgres://", "postgresql://")):
+            self._add_problem(name, f"found another text ({len(text)} characters)", "allowed: postgresql://…")
+            return None
+        return text or None
+
     def socket(self, name: str) -> Path | None:
         """The absolute path of a Unix socket, which need not exist yet."""
         text = self._raw(name)
@@ -342,7 +364,8 @@ class EnvReader:
 
     def problems(self) -> list[Problem]:
         """All problems: those of the sources, then in the order of reading, then unknown names."""
-        all_names = [*self._names_read, *(f"{name}_FILE" for name in self._secrets), *self._others]
+        files = (f"{name}_FILE" for name in SECRET_FILE_NAMES)
+        all_names = [*self._names_read, *files, *self._others]
         meant = {name: misspelt_protective_setting(name, all_names) for name in self._env if name not in all_names}
         unknown = sorted(name for name, setting in meant.items() if setting or name.startswith(OWN_PREFIXES))
         for name in unknown:

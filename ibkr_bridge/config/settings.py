@@ -19,6 +19,7 @@ from ibkr_bridge.config.alert_settings import ALERT_NAMES
 from ibkr_bridge.config.env_reader import DEMO_KEY, GENKEY_HINT, TRUE, EnvReader
 from ibkr_bridge.config.sources import (
     LOG_NAMES,
+    SECRET_FILE_NAMES,
     SECRET_NAMES,
     lines_systemd_reads_differently,
     read_dotenv,
@@ -160,6 +161,12 @@ class Settings:
     """First path segments that are bridged in addition to iserver, portfolio and marketdata."""
     state_dir: Path | None
     """The directory of the journal, the cookies and the trading pause; None if the machine has no place for it."""
+    profiles: Path | None
+    """A file, or a directory of files, with the settings of further profiles; None if there is none."""
+    vault_keys: Path | None
+    """The file with the keys that seal the credentials of profiles; it need not exist."""
+    database_url: str | None = field(repr=False)
+    """The PostgreSQL database with the sealed credentials; None means files in the state directory."""
     max_wait_s: float
     """Longest wait for a slot, in seconds."""
     gateway_timeout_s: float
@@ -188,6 +195,8 @@ class Settings:
     """Further names that are accepted in the Host header."""
     profile: str = MAIN
     """The profile that these settings describe."""
+    user: str = ""
+    """Whose profile it is, in the words of the app; empty if nobody said."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -251,6 +260,9 @@ class Settings:
             compete=read.choice("IBKR_COMPETE", Compete, default=Compete.RECLAIM),
             extra_prefixes=read.prefixes("IBKR_BRIDGE_EXTRA_PREFIXES"),
             state_dir=read.state_dir("IBKR_BRIDGE_STATE_DIR"),
+            profiles=read.path("IBKR_BRIDGE_PROFILES"),
+            vault_keys=read.credential_path("IBKR_BRIDGE_VAULT_KEYS"),
+            database_url=read.database_url("IBKR_BRIDGE_DATABASE_URL"),
             max_wait_s=read.seconds("IBKR_BRIDGE_MAX_WAIT", default=5.0, low=0, high=60),
             gateway_timeout_s=read.seconds("IBKR_GATEWAY_TIMEOUT", default=15.0, low=1, high=120),
             gateway_watch_s=read.seconds("IBKR_GATEWAY_WATCH", default=3.0, low=1, high=5),
@@ -269,7 +281,7 @@ class Settings:
 
 def setting_fields() -> tuple[str, ...]:
     """The fields that come from a setting, in the order of `setting_names`."""
-    return tuple(each.name for each in fields(Settings) if each.name != "profile")
+    return tuple(each.name for each in fields(Settings) if each.name not in ("profile", "user"))
 
 
 @cache
@@ -390,4 +402,4 @@ def _merge_sources(env: Mapping[str, str], dotenv: Path | None) -> tuple[dict[st
     copy = systemd_env_copy(env)
     problems = lines_systemd_reads_differently(copy) if copy else []
     merged = {**(read_dotenv(dotenv, problems) if dotenv else {}), **env}
-    return {**read_secret_files(merged, SECRET_NAMES, problems), **merged}, problems
+    return {**read_secret_files(merged, SECRET_FILE_NAMES, problems), **merged}, problems

@@ -96,6 +96,8 @@ def lines_systemd_reads_differently(path: Path) -> list[Problem]:
 
 
 SECRET_NAMES = ("IBKR_BRIDGE_KEY", "IBKR_BRIDGE_KEY_PREVIOUS", "IBKR_BRIDGE_READONLY_KEY")
+SECRET_FILE_NAMES = (*SECRET_NAMES, "IBKR_BRIDGE_DATABASE_URL")
+"""The settings that may come from a file or from a credential of systemd."""
 LOG_NAMES = ("IBKR_BRIDGE_LOG_LEVEL", "IBKR_BRIDGE_ACCESS_LOG")
 """The settings besides the keys that a reload applies."""
 RELOAD_DIRECTORY_VARIABLE = "RELOAD_DIRECTORY"

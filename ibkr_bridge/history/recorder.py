@@ -94,6 +94,18 @@ class HistoryRecorder:
         self._queue.append(change)
         self._wake.set()
 
+    def on_removed(self, profile: str) -> None:
+        """A profile is gone: its last state ends now."""
+        self._states.pop(profile, None)
+        now = self._clock.utc()
+
+        def end(store: HistoryStore) -> None:
+            self._extend(store, profile, now)
+            self._span_numbers.pop(profile, None)
+
+        self._queue.append(end)
+        self._wake.set()
+
     async def run_loop(self) -> NoReturn:
         """Write what changes, and once a minute that the bridge runs."""
         while True:

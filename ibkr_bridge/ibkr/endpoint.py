@@ -24,6 +24,7 @@ class Effect(FastEnum):
     TRADE = "trade"  # places, modifies or cancels orders, or changes how they are placed
     SESSION = "session"  # opens or ends a session; the keeper limits these
     COSTS_MONEY = "costs_money"  # IBKR charges for every call
+    MANAGE = "manage"  # adds, changes or removes profiles and their keys
 
 
 class Layer(FastEnum):

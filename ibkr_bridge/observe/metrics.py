@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ibkr_bridge import VERSION
 from ibkr_bridge.conditions.condition import KINDS
-from ibkr_bridge.observe.request_counts import BUCKETS_S, Durations, RequestCounts
+from ibkr_bridge.observe.request_counts import BUCKETS_S, NO_PROFILE, Durations, RequestCounts
 from ibkr_bridge.profiles.status import ProfileStatus
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import ProcessCollector
     from prometheus_client.core import Metric
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
@@ -91,30 +91,37 @@ class Metrics:
     def __init__(self, counts: RequestCounts, read_status: Callable[[], Mapping[str, ProfileStatus]]) -> None:
         self._counts = counts
         self._read_status = read_status
-        self._registry: CollectorRegistry | None = None
+        self._of_process: ProcessCollector | None = None
 
     def __repr__(self) -> str:
         return f"<Metrics of {self._counts!r}>"
 
-    async def render(self) -> bytes:
-        """All metrics as text."""
-        if self._registry is None:
-            await asyncio.to_thread(importlib.import_module, "prometheus_client")  # a tenth of a second, once
-            self._registry = self._new_registry()
+    async def render(self, profiles: Collection[str] | None = None) -> bytes:
+        """The metrics as text.
+
+        Args:
+            profiles: those that the caller may see; None for all. What concerns no profile is for everybody.
+        """
+        await asyncio.to_thread(importlib.import_module, "prometheus_client")  # a tenth of a second, the first time
+        from prometheus_client import CollectorRegistry, ProcessCollector
         from prometheus_client.exposition import generate_latest
 
-        return generate_latest(self._registry)
-
-    def _new_registry(self) -> CollectorRegistry:
-        from prometheus_client import CollectorRegistry, ProcessCollector
-
+        if self._of_process is None:
+            self._of_process = ProcessCollector(registry=None)
         registry = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=registry)
-        registry.register(self)
-        return registry
+        registry.register(self._of_process)
+        registry.register(_View(self, profiles))
+        return generate_latest(registry)
 
-    def collect(self) -> Iterator[Metric]:
-        """See `prometheus_client.registry.Collector`."""
+    def collect(self, profiles: Collection[str] | None = None) -> Iterator[Metric]:
+        """The metrics of some profiles; see `prometheus_client.registry.Collector`."""
+        for family in self._all():
+            if profiles is not None:
+                allowed = (*profiles, NO_PROFILE)
+                family.samples = [each for each in family.samples if each.labels.get("profile", NO_PROFILE) in allowed]
+            yield family
+
+    def _all(self) -> Iterator[Metric]:
         statuses = self._read_status()
         yield _family(
             "gauge",
@@ -151,6 +158,18 @@ class Metrics:
         for labels, durations in self._counts.durations.items():
             family.add_metric(labels, list(_buckets(durations)), durations.total_s)
         return family
+
+
+@dataclass(frozen=True)
+class _View:
+    """What one caller may see."""
+
+    metrics: Metrics
+    profiles: Collection[str] | None
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Metrics.collect`."""
+        return self.metrics.collect(self.profiles)
 
 
 def _buckets(durations: Durations) -> Iterator[tuple[str, float]]:

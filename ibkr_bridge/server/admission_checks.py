@@ -17,12 +17,16 @@ from ibkr_bridge.errors import (
     InsufficientScope,
     InvalidKey,
     OriginNotAllowed,
+    ProfileNotFound,
+    ProfileRequired,
     ShuttingDown,
     UnsupportedMediaType,
 )
 from ibkr_bridge.ibkr.endpoint import Effect, OrderOperation
-from ibkr_bridge.server.app_keys import BODY_BUDGET, DRAIN, KEYRING, OWN_ROUTES, REQUEST_SHARES, SETTINGS
+from ibkr_bridge.server.app_keys import BODY_BUDGET, DRAIN, KEYRING, OWN_ROUTES, PROFILES, REQUEST_SHARES, SETTINGS
+from ibkr_bridge.server.connection import ControlConnection
 from ibkr_bridge.server.credentials import extract, extract_of_page
+from ibkr_bridge.server.keyring import CONTROL
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.request_target import read_target
@@ -34,6 +38,7 @@ PLAIN_CODINGS = {hdrs.CONTENT_ENCODING: "identity", hdrs.TRANSFER_ENCODING: "chu
 """By header: the word that means that the body is not compressed."""
 FETCH_SITE, OWN_SITES = "Sec-Fetch-Site", frozenset({"same-origin", "none"})
 """What browsers say of the page that sends a request; `none` is a person, for example by the address bar."""
+PROFILE_HEADER = "X-Bridge-Profile"
 RESTART_RETRY_AFTER_S = 5.0  # a restart takes at most this long
 
 
@@ -122,6 +127,9 @@ def _is_app_origin(origin: str, settings: Settings) -> bool:
 def authenticate(request: web.Request, request_context: RequestContext) -> None:
     """Require a key or a token, except on the open routes."""
     own_routes = request.app[OWN_ROUTES]
+    if isinstance(request.protocol, ControlConnection):
+        request_context.principal = CONTROL
+        return
     if request_context.route in own_routes.of_page:
         credential = extract_of_page(request.headers)
     else:
@@ -129,6 +137,22 @@ def authenticate(request: web.Request, request_context: RequestContext) -> None:
     request_context.principal = credential.authenticate(request.app[KEYRING]) if credential is not None else None
     if request_context.principal is None and not _is_open_route(request, request_context):
         raise InvalidKey("the key is missing or wrong")
+
+
+def choose_profile(request: web.Request, request_context: RequestContext) -> None:
+    """Find the profile that the request concerns. The key decides; the key of an app leaves the choice to a header."""
+    principal = request_context.principal
+    if principal is None or request_context.route in request.app[OWN_ROUTES].of_bridge:
+        return
+    names = set(request.headers.getall(PROFILE_HEADER, ()))
+    if principal.is_app and not names:
+        raise ProfileRequired("this key serves several profiles, and the request names none")
+    if not principal.profiles:
+        raise InsufficientScope("this key manages profiles and reaches none", hint="use a key of the profile")
+    chosen = names or {principal.profiles[0]}
+    if len(chosen) != 1 or not chosen <= set(principal.profiles) or next(iter(chosen)) not in request.app[PROFILES]:
+        raise ProfileNotFound("this key has no such profile")
+    request_context.chosen_profile = next(iter(chosen))
 
 
 def _is_open_route(request: web.Request, request_context: RequestContext) -> bool:
@@ -170,7 +194,9 @@ def reserve_place(request: web.Request, request_context: RequestContext) -> None
     is_cancel = endpoint is not None and endpoint.operation is OrderOperation.CANCEL
     principal = request_context.principal
     if principal is not None and not is_cancel:
-        end = request.app[REQUEST_SHARES].begin(principal.label, has_reduced_share=principal.has_reduced_share)
+        end = request.app[REQUEST_SHARES].begin(
+            f"{request_context.profile} {principal.label}", has_reduced_share=principal.has_reduced_share
+        )
         request_context.on_finished.append(end)
 
 
@@ -191,6 +217,7 @@ CHECKS: tuple[Callable[[web.Request, RequestContext], None], ...] = (
     check_target,  # can it be read in one way only?    400 414
     check_origin,  # was it sent by a page that may?    403
     authenticate,  # who is calling?                    401
+    choose_profile,  # whose account is it about?         400 403 404
     reserve_place,  # has its key room for it?          503
     check_not_draining,  # are we ending?                     503
     check_scope,  # may they call this?                403

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +19,7 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.body_budget import BodyBudget
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
+from ibkr_bridge.server.profile_administration import ProfileAdministration
 from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_samples import RequestSamples
@@ -30,6 +31,7 @@ SETTINGS = web.AppKey("settings", Settings)
 UNAPPLIED = web.AppKey("unapplied", UnappliedSettings)
 CONDITIONS = web.AppKey("conditions", ConditionBoard)
 HISTORY = web.AppKey("history", HistoryRecorder)
+ADMINISTRATION = web.AppKey("administration", ProfileAdministration)
 PROFILES = web.AppKey("profiles", ProfileRegistry)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)
@@ -50,15 +52,29 @@ DEMO = web.AppKey[DemoControl]("demo")
 PLACES_OF_PAGES = web.AppKey("places_of_pages", asyncio.Semaphore)
 """One place for each of the operator's pages that may be open at a time."""
 RECENT_REQUESTS = web.AppKey("recent_requests", RecentRequests)
-METRICS = web.AppKey[Callable[[], Awaitable[bytes]]]("metrics")
-"""Returns the metrics as text."""
+METRICS = web.AppKey[Callable[[Collection[str] | None], Awaitable[bytes]]]("metrics")
+"""Returns the metrics of some profiles as text; of all for None."""
 OPENAPI = web.AppKey[Callable[[], bytes]]("openapi")
 """Returns the document that describes the routes. A handler cannot import it, since it is made of all handlers."""
 REQUEST_CONTEXT = web.RequestKey("request_context", RequestContext)
 
 
 def profile_of(request: web.Request) -> Profile:
-    """The profile that a request concerns: its key belongs to it. The open routes describe the default profile."""
-    principal = request[REQUEST_CONTEXT].principal
-    profiles = request.app[PROFILES]
-    return profiles.default if principal is None else profiles.get(principal.profile)
+    """The profile that a request concerns, as its key says. The open routes describe the default profile.
+
+    Raises:
+        ProfileNotFound: it was removed since the request came, or the request concerns none.
+    """
+    context, profiles = request[REQUEST_CONTEXT], request.app[PROFILES]
+    if context.principal is None:
+        return profiles.default
+    return profiles.get(context.profile or "")
+
+
+def settings_of(request: web.Request) -> Settings:
+    """The settings of the profile that a request concerns; those of `main` for what concerns none."""
+    context = request.get(REQUEST_CONTEXT)
+    name = context.profile if context is not None else None
+    if name is None or name not in request.app[PROFILES]:
+        return request.app[SETTINGS]
+    return request.app[PROFILES].get(name).settings

@@ -344,3 +344,7 @@ def _head_size(request: web.BaseRequest) -> int:
 
 def _head_too_large() -> _ErrInfo:
     return _ErrInfo(HEAD_TOO_LARGE, HeadTooLarge(), "")
+
+
+class ControlConnection(ClientConnection):
+    """A connection to the control socket, a file that only the bridge's user can open: it needs no key."""

@@ -1,14 +1,13 @@
 """The key ring: finds the principal of a key or token.
 
-Keys are compared as digests, all of them each time, so that the time reveals nothing. A token is valid until it expires
-or one of its keys changes.
+Keys are found by their digests, so that the time of a comparison reveals nothing of them. A token is valid until it
+expires or one of its keys changes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from ibkr_bridge.server.tokens import (
     decode_token,
     derive_signing_secret,
     encode_token,
+    owner_of,
 )
 
 
@@ -45,8 +45,10 @@ class Principal:
     """Identifies the key, also after a rotation has changed its label: the beginning of a digest."""
     expires: datetime | None = None
     """When the token expires; None for a key."""
-    profile: str = MAIN
-    """The profile that the key belongs to."""
+    profiles: tuple[str, ...] = (MAIN,)
+    """The profiles that it reaches; none for a key that manages profiles."""
+    is_app: bool = False
+    """Whether each of its requests must name one of them."""
     issuer_key: str = ""
     """Fingerprint of the full key when the token was issued; changing the full key revokes the token."""
 
@@ -62,12 +64,24 @@ class Principal:
 
 
 READ_ONLY = frozenset({Effect.READ})
-ALL_EFFECTS = frozenset(Effect)
+MANAGING = frozenset({Effect.MANAGE, Effect.READ})
+ALL_EFFECTS = frozenset(Effect) - {Effect.MANAGE}
 TOKEN_SCOPES: Mapping[TokenScope, tuple[str, frozenset[Effect]]] = {
     TokenScope.READ: ("read-only token", READ_ONLY),
     TokenScope.TRADE: ("full token", ALL_EFFECTS),
 }
-KEY_SCOPES: Mapping[KeyScope, frozenset[Effect]] = {KeyScope.READ: READ_ONLY, KeyScope.TRADE: ALL_EFFECTS}
+CONTROL = Principal("control socket", MANAGING, "control", profiles=())
+"""Whoever may open the control socket."""
+KEY_SCOPES: Mapping[KeyScope, frozenset[Effect]] = {
+    KeyScope.READ: READ_ONLY,
+    KeyScope.TRADE: ALL_EFFECTS,
+    KeyScope.MANAGE: MANAGING,
+}
+
+
+def _reaches(owner: Principal, profile: str) -> bool:
+    """Whether a token of this key may concern a profile. Tokens of earlier versions name none: their key has one."""
+    return profile in owner.profiles if profile else not owner.is_app
 
 
 def _digest(key: bytes) -> bytes:
@@ -90,15 +104,16 @@ class _StoredKey:
     """What the log calls its tokens; None if they are called by their scope."""
 
 
-def _store(settings: Settings, label: str, effects: frozenset[Effect], digest: bytes, secret: bytes) -> _StoredKey:
-    return _StoredKey(Principal(label, effects, _fingerprint(digest), profile=settings.profile), digest, secret)
+def _store(label: str, effects: frozenset[Effect], digest: bytes, secret: bytes) -> _StoredKey:
+    return _StoredKey(Principal(label, effects, _fingerprint(digest)), digest, secret)
 
 
 def _store_named(settings: Settings, key: NamedKey) -> _StoredKey:
     # The bridge knows only the digest of this key. The full key in the secret keeps others from computing it.
     secret = derive_signing_secret(settings.key, key.sha256)
-    stored = _store(settings, key.name, KEY_SCOPES[key.scope], key.digest, secret)
-    return dataclasses.replace(stored, token_label=f"{key.name} token")
+    stored = _store(key.name, KEY_SCOPES[key.scope], key.digest, secret)
+    principal = dataclasses.replace(stored.principal, profiles=key.profiles, is_app=key.app)
+    return dataclasses.replace(stored, principal=principal, token_label=f"{key.name} token")
 
 
 class KeyRing:
@@ -111,7 +126,10 @@ class KeyRing:
     """
 
     def __init__(self, settings: Settings, utc: Callable[[], datetime] | None = None, bus: Bus | None = None) -> None:
+        self._settings = settings
         self._keys: tuple[_StoredKey, ...] = ()
+        self._by_digest: dict[bytes, _StoredKey] = {}
+        self._by_owner: dict[str, _StoredKey] = {}
         self._full_fingerprint = ""
         self._traded: dict[str, datetime] = {}  # ids of tokens that were traded, until they expire
         self._utc = utc or SystemClock().utc
@@ -125,14 +143,21 @@ class KeyRing:
             ("previous", ALL_EFFECTS, settings.key_previous),
             ("read-only", READ_ONLY, settings.readonly_key),
         )
+        self._settings = settings
         self._full_fingerprint = _fingerprint(_digest(settings.key.encode()))
         of_settings = (
-            _store(settings, label, effects, _digest(key.encode()), derive_signing_secret(settings.key, key))
+            _store(label, effects, _digest(key.encode()), derive_signing_secret(settings.key, key))
             for label, effects, key in rows
             if key
         )
         self._keys = (*of_settings, *(_store_named(settings, key) for key in named_keys))
+        self._by_digest = {stored.digest: stored for stored in self._keys}
+        self._by_owner = {stored.principal.owner: stored for stored in self._keys}
         self._on_replaced.notify(None)
+
+    def replace_named(self, named_keys: Sequence[NamedKey]) -> None:
+        """Replace the named keys; those of the settings stay."""
+        self.replace(self._settings, named_keys)
 
     def subscribe(self, on_replaced: Callable[[None], None]) -> None:
         """Call a function each time the keys were replaced. One that raises is reported and stops no other."""
@@ -143,12 +168,9 @@ class KeyRing:
 
     def find_key(self, key_from_headers: bytes) -> Principal | None:
         """The principal of a key; None if the key is wrong."""
-        digest = _digest(key_from_headers)
-        principal = None
-        for stored in self._keys:  # all of them each time, so that the time reveals nothing
-            if hmac.compare_digest(stored.digest, digest):
-                principal = stored.principal
-        return principal
+        # A lookup by the digest: its time tells at most how the digest of a guess begins, and nothing of a key.
+        stored = self._by_digest.get(_digest(key_from_headers))
+        return stored.principal if stored is not None else None
 
     def find_token(self, key_from_headers: bytes, audience: TokenAudience = TokenAudience.API) -> Principal | None:
         """The principal of a token; None if it is not ours, is for something else, has expired, or one of its keys
@@ -159,11 +181,13 @@ class KeyRing:
 
     def _find_claims(self, token: bytes, audience: TokenAudience) -> tuple[TokenClaims, _StoredKey] | None:
         found = None
-        for stored in self._keys:
+        named = self._by_owner.get(owner_of(token))
+        for stored in (named,) if named is not None else self._keys:
             claims = decode_token(token, stored.signing_secret)
             if claims is None or claims.audience is not audience or claims.token_id in self._traded:
                 continue
-            if claims.owner == stored.principal.owner and self._utc() < claims.expires:
+            is_of_key = claims.owner == stored.principal.owner and _reaches(stored.principal, claims.profile)
+            if is_of_key and self._utc() < claims.expires:
                 found = claims, stored
         return found
 
@@ -189,12 +213,15 @@ class KeyRing:
         owner, (label, effects) = stored.principal, TOKEN_SCOPES[claims.scope]
         return Principal(
             *(stored.token_label or label, effects & owner.effects, owner.owner, claims.expires),
-            profile=owner.profile,
+            profiles=(claims.profile,) if claims.profile else owner.profiles,
             issuer_key=self._full_fingerprint,
         )
 
-    def issue(self, principal: Principal, request: TokenRequest) -> tuple[str, TokenClaims]:
+    def issue(self, principal: Principal, request: TokenRequest, profile: str | None = None) -> tuple[str, TokenClaims]:
         """Issue a token for a key. Returns the token and its claims.
+
+        Args:
+            profile: the one that it concerns; the first of the key if it is left out.
 
         Raises:
             InsufficientScope: the token would allow more than the key does, or the principal is a token itself.
@@ -213,7 +240,8 @@ class KeyRing:
         issued = now.replace(microsecond=0)  # claims have whole seconds
         expires = issued + timedelta(seconds=request.ttl_s + (now > issued))  # never shorter than requested
         token_id = secrets.token_hex(8)
-        claims = TokenClaims(principal.owner, request.scope, issued, expires, token_id, request.audience)
+        profile = profile or next(iter(principal.profiles), "")
+        claims = TokenClaims(principal.owner, request.scope, issued, expires, token_id, request.audience, profile)
         return encode_token(claims, owners[principal.owner]), claims
 
     def is_still_valid(self, principal: Principal) -> bool:
@@ -221,7 +249,12 @@ class KeyRing:
         principals = [stored.principal for stored in self._keys]
         if principal in principals:  # it is a key itself
             return True
-        has_key = any(each.owner == principal.owner and principal.effects <= each.effects for each in principals)
+        has_key = any(
+            each.owner == principal.owner
+            and principal.effects <= each.effects
+            and set(principal.profiles) <= set(each.profiles)
+            for each in principals
+        )
         if principal.expires is None:
             return has_key
         return has_key and principal.issuer_key == self._full_fingerprint and self._utc() < principal.expires

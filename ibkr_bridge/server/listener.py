@@ -6,11 +6,16 @@ import ipaddress
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from ibkr_bridge.config.env_reader import MAX_SOCKET_PATH_BYTES
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.config.value_types import is_loopback
 
+CONTROL_SOCKET = "control.sock"
+"""The name of the control socket in the state directory."""
 FIRST_SYSTEMD_FD = 3  # the first descriptor systemd passes on
 
 
@@ -58,6 +63,30 @@ def systemd_socket(env: Mapping[str, str]) -> socket.socket | None:
     inherited.setblocking(False)
     os.set_inheritable(FIRST_SYSTEMD_FD, False)
     return inherited
+
+
+def control_socket(state_dir: Path | None) -> socket.socket | None:
+    """A listening Unix socket in the state directory, which only its owner can open; None if there can be none.
+
+    It takes the place of the socket of a run that was killed.
+    """
+    if state_dir is None or len(str(state_dir / CONTROL_SOCKET).encode()) > MAX_SOCKET_PATH_BYTES:
+        return None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with suppress(FileNotFoundError):
+            (state_dir / CONTROL_SOCKET).unlink()
+        earlier = os.umask(0o177)  # so that it never exists with another mode
+        try:
+            listener.bind(str(state_dir / CONTROL_SOCKET))
+        finally:
+            os.umask(earlier)
+        listener.listen(16)
+    except OSError:
+        listener.close()
+        return None
+    listener.setblocking(False)
+    return listener
 
 
 def resolve_address(host: str, port: int) -> tuple[int, Any]:

@@ -8,20 +8,24 @@ import math
 import msgspec
 from aiohttp import web
 
+from ibkr_bridge.config.settings import RoadKind
 from ibkr_bridge.errors import (
     BridgeError,
     Internal,
 )
 from ibkr_bridge.models.problem import Problem
 from ibkr_bridge.models.session import Action, ActionKind
-from ibkr_bridge.server.app_keys import REQUEST_CONTEXT, SETTINGS
+from ibkr_bridge.server.app_keys import REQUEST_CONTEXT, settings_of
 from ibkr_bridge.server.user_messages import Advice, advice_on
 
 AIOHTTP_ERRORS: dict[int, type[BridgeError]] = {500: Internal}
 
 
 def _sign_in_url(request: web.Request, advice: Advice) -> str | None:
-    return str(request.app[SETTINGS].gateway_url) if advice.kind is ActionKind.SIGN_IN else None
+    if advice.kind is not ActionKind.SIGN_IN:
+        return None
+    settings = settings_of(request)
+    return str(settings.gateway_url) if settings.road is RoadKind.GATEWAY else None
 
 
 def problem_response(request: web.Request, error: BridgeError) -> web.Response:

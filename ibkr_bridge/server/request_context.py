@@ -25,6 +25,8 @@ class RequestContext:
     started_at: float
     """Monotonic seconds."""
     principal: Principal | None = None
+    chosen_profile: str | None = None
+    """The profile that a header chose among those of the key; None if there was nothing to choose."""
     target: Target | None = None
     route: str = "?"
     """The pattern that its path matched, never the path itself: paths contain account numbers."""
@@ -56,8 +58,10 @@ class RequestContext:
 
     @property
     def profile(self) -> str | None:
-        """The profile that it concerns, as its key says; None without a valid key."""
-        return self.principal.profile if self.principal else None
+        """The profile that it concerns; None without a valid key, and if the key reaches none or chose none."""
+        if self.chosen_profile is not None or self.principal is None or self.principal.is_app:
+            return self.chosen_profile
+        return next(iter(self.principal.profiles), None)
 
     @property
     def key_label(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, SETTINGS
+from ibkr_bridge.server.app_keys import DRAIN, REQUEST_CONTEXT, settings_of
 from ibkr_bridge.server.connection import KEEPALIVE_HINT_S, SERVER_NAME
 from ibkr_bridge.server.request_context import RequestContext
 
@@ -24,7 +24,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers, app = response.headers, request.app
     caching = headers.get(hdrs.CACHE_CONTROL, NO_STORE)  # a stream has a value of its own
     headers.update(FIXED_HEADERS)
-    headers["X-Bridge-Mode"] = app[SETTINGS].trading_mode.value
+    headers["X-Bridge-Mode"] = settings_of(request).trading_mode.value
     headers[hdrs.CACHE_CONTROL] = caching
     if context is not None:
         _add_of_request(headers, context)

@@ -48,6 +48,8 @@ class OwnRoutes:
     """Those that a web page may open, with a token."""
     of_page: frozenset[str] = frozenset()
     """Those of the operator's page: they need its token, and nothing else opens them."""
+    of_bridge: frozenset[str] = frozenset()
+    """Those that concern the bridge and no profile of it."""
     token_in_query: frozenset[str] = frozenset()
     """Those whose query may contain a token; a last segment `*` stands for all paths below."""
 

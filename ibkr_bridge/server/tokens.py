@@ -70,6 +70,8 @@ class TokenClaims:
     token_id: str
     """Identifies the token in the log."""
     audience: TokenAudience = TokenAudience.API
+    profile: str = ""
+    """The profile that it concerns; empty in tokens of earlier versions: that of their key."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,20 @@ def encode_token(claims: TokenClaims, secret: bytes) -> str:
         "scope": claims.scope.value,
         "owner": claims.owner,
         "aud": claims.audience.value,
+        "profile": claims.profile,
     }
-    return jwt.encode(members, secret, ALGORITHM)
+    return jwt.encode(members, secret, ALGORITHM, headers={"kid": claims.owner})
+
+
+def owner_of(token: bytes) -> str:
+    """The key that a token names, before its signature was checked: it only says with which secret to check.
+
+    Empty for tokens of earlier versions.
+    """
+    try:
+        return str(jwt.get_unverified_header(token).get("kid", ""))
+    except jwt.PyJWTError:
+        return ""
 
 
 def decode_token(token: bytes, secret: bytes) -> TokenClaims | None:
@@ -124,6 +138,7 @@ def _parse_claims(members: Mapping[str, Any]) -> TokenClaims:
         datetime.fromtimestamp(members["exp"], UTC),
         members["jti"],
         TokenAudience(members.get("aud", TokenAudience.API.value)),  # tokens of earlier versions have none
+        str(members.get("profile", "")),
     )
 
 

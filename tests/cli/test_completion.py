@@ -41,7 +41,7 @@ def offered(script: Path, *words: str) -> list[str]:
         (["re"], ["resume", "reconnect", "reload", "restore"]),
         (["status", "--w"], ["--watch"]),
         (["orders", "v"], ["verify"]),
-        (["keys", ""], ["add", "revoke", "list", "--help"]),
+        (["keys", ""], ["add", "grant", "revoke", "list", "--help"]),
         (["keys", "add", "--t"], ["--trade"]),
         (["keys", "revoke", "bot", "--o"], ["--older"]),
         (["help", "rot"], ["rotate-key"]),

@@ -106,7 +106,7 @@ def test_without_a_bridge_the_next_start_reads_the_key(lonely: Place) -> None:
     ("words", "text"),
     [
         (("add", "Full!", "--read"), "the name cannot be used"),
-        (("add", "bot"), "one of the arguments --read --trade is required"),
+        (("add", "bot"), "one of the arguments --read --trade --manage is required"),
         (("revoke", "nobody"), "there is no key of this name"),
         ((), "required"),
     ],

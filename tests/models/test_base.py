@@ -27,7 +27,16 @@ SHAPES = sorted(
     },
     key=lambda shape: shape.__name__,
 )
-REQUESTS = {"OrderTicket", "OrderChange", "QuestionAnswer", "Bracket", "Trail", "TokenOptions"}
+REQUESTS = {
+    "OrderTicket",
+    "OrderChange",
+    "QuestionAnswer",
+    "Bracket",
+    "Trail",
+    "TokenOptions",
+    "NewProfile",
+    "NewProfileKey",
+}
 OLDER = {"AuthStatus"}
 """Answers that are older than this promise: monitors compare them byte for byte."""
 

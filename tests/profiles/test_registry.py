@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from ibkr_bridge.errors import ProfileNotFound
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from tests.harness import Harness
 
@@ -18,8 +21,24 @@ def test_a_profile_is_found_by_its_name(harness: Harness) -> None:
 
 def test_a_name_without_a_profile_is_an_error(harness: Harness) -> None:
     """A request must never reach another profile than that of its key."""
-    with pytest.raises(KeyError):
+    with pytest.raises(ProfileNotFound):
         ProfileRegistry((harness.bridge.profile,)).get("paper")
+
+
+def test_profiles_come_and_go(harness: Harness) -> None:
+    """The one of the environment stays, as the open routes describe it."""
+    main = harness.bridge.profile
+    registry = ProfileRegistry((main,))
+
+    registry.add(replace(main, name="paper"))
+    assert ("paper" in registry, len(registry), registry.get("paper").name) == (True, 2, "paper")
+    with pytest.raises(ValueError, match="in use"):
+        registry.add(replace(main, name="paper"))
+
+    assert registry.remove("paper").name == "paper"
+    assert "paper" not in registry
+    with pytest.raises(ProfileNotFound):
+        registry.remove("main")
 
 
 async def test_every_event_of_a_profile_has_its_name(harness: Harness) -> None:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from ibkr_bridge.errors import ProfileNotFound
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.server.app_keys import PROFILES, REQUEST_CONTEXT, profile_of
@@ -37,17 +38,17 @@ def app(main: Profile, other: Profile) -> web.Application:
     return application
 
 
-def request_of(app: web.Application, principal: Principal | None) -> web.Request:
-    """A request of this principal."""
+def request_of(app: web.Application, principal: Principal | None, profile: str | None = None) -> web.Request:
+    """A request of this principal, for which the checks found this profile."""
     request = make_mocked_request("GET", "/", app=app)
-    request[REQUEST_CONTEXT] = RequestContext("id", 0.0, principal=principal)
+    request[REQUEST_CONTEXT] = RequestContext("id", 0.0, principal=principal, chosen_profile=profile)
     return request
 
 
 def test_a_key_leads_to_the_profile_that_it_belongs_to(app: web.Application, main: Profile, other: Profile) -> None:
     """The key of one account must not reach another account."""
-    by_main = profile_of(request_of(app, Principal("full", READ_ONLY)))
-    by_other = profile_of(request_of(app, Principal("full", READ_ONLY, profile="other")))
+    by_main = profile_of(request_of(app, Principal("full", READ_ONLY), "main"))
+    by_other = profile_of(request_of(app, Principal("full", READ_ONLY, profiles=("other",)), "other"))
 
     assert (by_main, by_other) == (main, other)
 
@@ -59,5 +60,11 @@ def test_a_request_without_a_key_concerns_the_main_profile(app: web.Application,
 
 def test_a_key_of_a_missing_profile_reaches_no_profile(app: web.Application) -> None:
     """Such a key must not reach the main profile."""
-    with pytest.raises(KeyError):
-        profile_of(request_of(app, Principal("full", READ_ONLY, profile="gone")))
+    with pytest.raises(ProfileNotFound):
+        profile_of(request_of(app, Principal("full", READ_ONLY, profiles=("gone",)), "gone"))
+
+
+def test_a_request_that_concerns_no_profile_reaches_none(app: web.Application) -> None:
+    """A handler that forgets this must not act for the main profile."""
+    with pytest.raises(ProfileNotFound):
+        profile_of(request_of(app, Principal("admin", READ_ONLY, profiles=())))

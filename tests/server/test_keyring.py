@@ -14,7 +14,7 @@ from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import InsufficientScope, InvalidKey
 from ibkr_bridge.events import Bus, Event, ListenerFailed
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.keyring import KeyRing, Principal, key_from_headers
+from ibkr_bridge.server.keyring import ALL_EFFECTS, KeyRing, Principal, key_from_headers
 from ibkr_bridge.server.named_keys import KeyScope, NamedKey, add_key
 from ibkr_bridge.server.tokens import TokenRequest, TokenScope
 from tests.clocks import NOON
@@ -52,7 +52,7 @@ def test_the_read_only_key_may_only_read() -> None:
     assert full is not None
     assert previous is not None
     assert reading.effects == {Effect.READ}
-    assert full.effects == previous.effects == set(Effect)
+    assert full.effects == previous.effects == ALL_EFFECTS
 
 
 @pytest.mark.parametrize("key", [b"", b" ", KEY[:-1].encode(), KEY.encode() + b"\0", KEY.upper().encode(), b"\xff"])
@@ -179,7 +179,7 @@ def settings_of(**env: str) -> Settings:
 @pytest.mark.parametrize(
     ("key", "scope", "label", "effects"),
     [
-        (KEY, TokenScope.TRADE, "full token", frozenset(Effect)),
+        (KEY, TokenScope.TRADE, "full token", ALL_EFFECTS),
         (PREVIOUS_KEY, TokenScope.READ, "read-only token", frozenset({Effect.READ})),
         (READONLY_KEY, TokenScope.READ, "read-only token", frozenset({Effect.READ})),
     ],
@@ -195,7 +195,7 @@ def test_a_token_stands_for_its_key_within_its_scope(
 
     assert principal is not None
     assert (principal.label, principal.effects, principal.owner) == (label, effects, owner.owner)
-    assert (principal.is_token, principal.has_reduced_share, principal.profile) == (True, True, owner.profile)
+    assert (principal.is_token, principal.has_reduced_share, principal.profiles) == (True, True, owner.profiles)
     assert principal.expires == NOON + timedelta(seconds=60)
     assert (owner.is_token, owner.has_reduced_share) == (False, key == READONLY_KEY)
 

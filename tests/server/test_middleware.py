@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import aiohttp
 import pytest
@@ -15,12 +17,15 @@ from ibkr_bridge import events
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import Busy
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import (
     BUS,
     DRAIN,
     KEYRING,
     OWN_ROUTES,
+    PROFILES,
     RECENT_REQUESTS,
     REDACTOR,
     REQUEST_CONTEXT,
@@ -56,6 +61,7 @@ class AppUnderTest:
         self.app = web.Application(middlewares=middlewares())
         self.app[SETTINGS], self.app[BUS], self.app[REDACTOR] = settings, bus, redactor
         self.app[REQUEST_SHARES] = RequestShares()
+        self.app[PROFILES] = ProfileRegistry((cast(Profile, SimpleNamespace(name="main")),))
         self.app[RECENT_REQUESTS] = RecentRequests(SystemClock())
         self.app[KEYRING], self.app[DRAIN], self.app[OWN_ROUTES] = KeyRing(settings), self.drain, ROUTES
         self.app.router.add_get("/things/{id}", handler)

@@ -81,7 +81,7 @@ def test_the_number_of_names_is_limited() -> None:
     for number in range(MAX_NAMES):
         keys, _ = add_key(keys, f"bot{number}", KeyScope.READ, NOON)
 
-    with pytest.raises(NamedKeysError, match="16 names already"):
+    with pytest.raises(NamedKeysError, match="512 names already"):
         add_key(keys, "another", KeyScope.READ, NOON)
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import BadRequest, InsufficientScope, InvalidKey
 from ibkr_bridge.ibkr.endpoint import Effect
-from ibkr_bridge.server.keyring import KeyRing, Principal
+from ibkr_bridge.server.keyring import ALL_EFFECTS, KeyRing, Principal
 from ibkr_bridge.server.tokens import (
     DEFAULT_TTL_S,
     MAX_TTL_S,
@@ -96,7 +96,7 @@ def forge_token(secret: bytes = SECRET, algorithm: str = "HS256", **claims: obje
     ("secret", "scope", "label", "effects"),
     [
         (KEY, TokenScope.READ, "read-only token", {Effect.READ}),
-        (KEY, TokenScope.TRADE, "full token", set(Effect)),
+        (KEY, TokenScope.TRADE, "full token", set(ALL_EFFECTS)),
         (READONLY_KEY, TokenScope.READ, "read-only token", {Effect.READ}),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_token_contains_only_the_needed_claims(ring: KeyRingSetup) -> None:
     """Everybody can read the claims in a browser."""
     claims = jwt.decode(ring.token(), options={"verify_signature": False})
 
-    assert set(claims) == {"iss", "iat", "exp", "jti", "scope", "owner", "aud"}
+    assert set(claims) == {"iss", "iat", "exp", "jti", "scope", "owner", "aud", "profile"}
     assert (claims["iss"], claims["scope"], claims["exp"] - claims["iat"]) == ("ibkr-bridge", "read", DEFAULT_TTL_S)
     assert claims["owner"] == ring.key().owner
 

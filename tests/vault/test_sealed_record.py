@@ -1,4 +1,4 @@
-"""Sealed records: only the right key opens them, and only at their place."""
+"""Sealed records: only their own place and an intact key open them."""
 
 from __future__ import annotations
 
@@ -8,81 +8,95 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibkr_bridge.vault.sealed_record import HEAD_BYTES, KeyEncryptionKey, Place, Sealer, SealError
+from ibkr_bridge.vault.key_file import FileKeySource, KeyEncryptionKey
+from ibkr_bridge.vault.sealed_record import MARK, KeyMissing, Place, SealError, key_id_of, seal, unseal
 
-OLD, NEW = KeyEncryptionKey(bytes(range(32))), KeyEncryptionKey(bytes(range(32, 64)))
-PLACE = Place("credential", "user-1", "ibkr", "main", 3)
-CONTENT = b"two private keys and a token"
+PLACE = Place("bundle", "user-17", "ibkr", "anna", 3)
+OLD, NEW = KeyEncryptionKey(b"o" * 32), KeyEncryptionKey(b"n" * 32)
+KEYS = FileKeySource((NEW, OLD))
 
 
 @given(st.binary(max_size=5000))
-def test_what_was_sealed_is_opened(content: bytes) -> None:
-    """Whatever it is."""
-    sealer = Sealer([NEW])
-
-    assert sealer.open(sealer.seal(content, PLACE), PLACE) == content
+async def test_what_was_sealed_is_opened(content: bytes) -> None:
+    """Of any length, the empty one too."""
+    assert await unseal(await seal(content, PLACE, KEYS), PLACE, KEYS) == content
 
 
 @pytest.mark.parametrize(
-    "change", [{"user": "user-2"}, {"profile": "other"}, {"exchange": "x"}, {"purpose": "token"}, {"version": 2}]
+    "place",
+    [
+        replace(PLACE, purpose="access_token"),
+        replace(PLACE, user="user-18"),
+        replace(PLACE, exchange="other"),
+        replace(PLACE, profile="ben"),
+        replace(PLACE, version=4),
+        replace(PLACE, user="user-1", exchange="7ibkr"),
+    ],
 )
-def test_a_record_that_was_moved_does_not_open(change: dict[str, object]) -> None:
-    """To another user, profile or version."""
-    sealer = Sealer([NEW])
+async def test_a_record_opens_at_its_own_place_alone(place: Place) -> None:
+    """A row that was copied to another user must not open there."""
+    sealed = await seal(b"secret", PLACE, KEYS)
 
-    with pytest.raises(SealError, match="belongs to another"):
-        sealer.open(sealer.seal(CONTENT, PLACE), replace(PLACE, **change))  # type: ignore[arg-type]
+    with pytest.raises(SealError, match="belongs to another user or profile"):
+        await unseal(sealed, place, KEYS)
 
 
-@given(st.integers(min_value=0), st.integers(1, 255))
-def test_no_byte_can_be_changed(position: int, change: int) -> None:
-    """Neither of the record nor of what stands before it."""
-    sealer = Sealer([NEW, OLD])
-    sealed = bytearray(sealer.seal(CONTENT, PLACE))
-    sealed[position % len(sealed)] ^= change
+async def test_no_changed_byte_is_accepted() -> None:
+    """Each byte of a record is authenticated: the key's id, the wrapped key, the nonce and the content."""
+    sealed = await seal(b"a secret of some length", PLACE, KEYS)
 
+    for at in range(len(sealed)):
+        changed = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
+        with pytest.raises(SealError):
+            await unseal(changed, PLACE, KEYS)
+
+
+async def test_no_shortened_record_is_accepted() -> None:
+    """A write that was cut off is no secret."""
+    sealed = await seal(b"secret", PLACE, KEYS)
+
+    for length in range(len(sealed)):
+        with pytest.raises(SealError):
+            await unseal(sealed[:length], PLACE, KEYS)
+
+
+@pytest.mark.parametrize("text", [b"c2VjcmV0", b"secret", b"{}", b"", MARK, MARK + b"\x00\x00", MARK + b"\xff\xff"])
+async def test_anything_else_is_an_error(text: bytes) -> None:
+    """Base64 and plain text are never taken for a secret."""
     with pytest.raises(SealError):
-        sealer.open(bytes(sealed), PLACE)
+        await unseal(text, PLACE, KEYS)
 
 
-def test_a_new_key_seals_and_the_former_one_still_opens() -> None:
-    """Until every record is sealed anew."""
-    former = Sealer([OLD]).seal(CONTENT, PLACE)
-    both = Sealer([NEW, OLD])
-
-    assert both.open(former, PLACE) == CONTENT
-    assert not both.is_current(former)
-    assert both.is_current(both.seal(CONTENT, PLACE))
-    with pytest.raises(SealError, match="key that sealed this record is missing"):
-        Sealer([NEW]).open(former, PLACE)
+@given(st.binary(max_size=300))
+async def test_no_bytes_crash_the_reader(data: bytes) -> None:
+    """A file or a database may have anything."""
+    for each in (data, MARK + data):
+        with pytest.raises(SealError):
+            await unseal(each, PLACE, KEYS)
 
 
-def test_the_same_record_is_sealed_differently_each_time() -> None:
-    """Nobody can see that it has not changed, and no nonce is used twice."""
-    sealer = Sealer([NEW])
+async def test_the_newest_key_seals_and_an_older_one_still_opens() -> None:
+    """So a key can be replaced while the bridge runs."""
+    by_old = await seal(b"secret", PLACE, FileKeySource((OLD,)))
+    by_both = await seal(b"secret", PLACE, KEYS)
 
-    assert len({sealer.seal(CONTENT, PLACE) for _ in range(100)}) == 100
-
-
-@pytest.mark.parametrize("sealed", [b"", b"IBS1", b"x" * 200, b"IBS1" + bytes(HEAD_BYTES), b"IBS1" + bytes(2_000_000)])
-def test_what_is_no_record_is_refused(sealed: bytes) -> None:
-    """Whatever a database holds."""
-    with pytest.raises(SealError):
-        Sealer([NEW]).open(sealed, PLACE)
+    assert await unseal(by_old, PLACE, KEYS) == b"secret"
+    assert (KEYS.is_newest(key_id_of(by_old)), KEYS.is_newest(key_id_of(by_both))) == (False, True)
+    with pytest.raises(KeyMissing):
+        await unseal(by_both, PLACE, FileKeySource((OLD,)))
 
 
-def test_two_places_never_read_alike() -> None:
-    """The parts have their lengths in front."""
-    one, other = Place("a", "b1", "c", "d", 1), Place("a", "b", "1c", "d", 1)
+async def test_the_same_content_never_looks_alike() -> None:
+    """A data key and a nonce are used once."""
+    records = {await seal(b"secret", PLACE, KEYS) for _ in range(50)}
 
-    assert one.associated_data != other.associated_data
+    assert len(records) == 50
 
 
-def test_keys_are_not_shown_and_have_the_right_length() -> None:
-    """Their ids reveal nothing."""
-    assert "key=" not in repr(NEW)
-    assert NEW.id != OLD.id
-    with pytest.raises(ValueError, match="32 bytes"):
-        KeyEncryptionKey(b"short")
-    with pytest.raises(ValueError, match="no key"):
-        Sealer([])
+async def test_nothing_of_the_content_shows() -> None:
+    """Whoever reads the disk learns the length and no more."""
+    sealed = await seal(b"A-SECRET-TOKEN", PLACE, KEYS)
+
+    assert b"SECRET" not in sealed
+    assert "SECRET" not in repr(KEYS) + repr(NEW)
+    assert "nnn" not in repr(NEW)

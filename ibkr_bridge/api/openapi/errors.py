@@ -22,6 +22,10 @@ def _needs_scope(route: Route) -> bool:
     return route.effect is not Effect.READ or route.auth is Auth.KEY
 
 
+def _concerns_profile(route: Route) -> bool:
+    return route.auth is not Auth.OPEN and not route.of_bridge
+
+
 def _has_body(route: Route) -> bool:
     return route.request is not None or route.method != "GET"
 
@@ -33,6 +37,8 @@ CHECK_ERRORS: tuple[tuple[type[BridgeError], Callable[[Route], bool]], ...] = (
     (errors.HostNotAllowed, _is_any),
     (errors.OriginNotAllowed, _is_any),
     (errors.InsufficientScope, _needs_scope),
+    (errors.ProfileRequired, _concerns_profile),
+    (errors.ProfileNotFound, _concerns_profile),
     (errors.UriTooLong, _is_any),
     (errors.UnsupportedMediaType, _has_body),
     (errors.Busy, _is_any),  # of an open route too: a request with a key counts among those of its key

@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ibkr_bridge.api.route import Route
+from ibkr_bridge.api.route import Auth, Route
 from ibkr_bridge.errors import UpstreamError
 from ibkr_bridge.ibkr.endpoint import Effect
 
+PROFILE_NAME = {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,31}$"}
 SECONDS = {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?$"}
 PLAIN_API = "ibkr_bridge.api.plain"  # the handlers of the plain API, which send calls to IBKR
 
 
 def _is_plain(route: Route) -> bool:
     return route.handler.__module__.startswith(PLAIN_API)
+
+
+def _concerns_profile(route: Route) -> bool:
+    return route.auth is not Auth.OPEN and not route.of_bridge and not route.websocket
 
 
 def _asks_ibkr(route: Route) -> bool:
@@ -56,6 +61,12 @@ REQUEST_HEADERS = (
         "An id of the caller's own, for the response and the log. Without a usable one the bridge makes its own.",
         {"type": "string"},
         lambda route: not route.websocket,
+    ),
+    RequestHeader(
+        "X-Bridge-Profile",
+        "The profile that the request concerns. Only the key of an app, which serves several, needs it.",
+        PROFILE_NAME,
+        _concerns_profile,
     ),
     RequestHeader(
         "Last-Event-ID",

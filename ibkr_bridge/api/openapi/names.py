@@ -22,6 +22,13 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "POST /gateway/pause": "pauseTrading",
     "POST /gateway/resume": "resumeTrading",
     "POST /gateway/logout": "logOut",
+    "GET /profiles": "listProfiles",
+    "POST /profiles": "createProfile",
+    "DELETE /profiles/{name}": "forgetProfile",
+    "POST /profiles/{name}/keys": "addProfileKey",
+    "POST /profiles/{name}/pause": "pauseProfile",
+    "POST /profiles/{name}/resume": "resumeProfile",
+    "POST /profiles/{name}/logout": "logOutProfile",
     "GET /events": "streamEvents",
     "GET /stream/quotes": "streamQuotes",
     "GET /stream/orders": "streamOrders",
@@ -37,7 +44,7 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
 TAGS = (  # the first pattern that matches a path decides
     (r"/(stream/|events)", "Streams"),
     (r"/(ws|v1/api/ws)", "IBKR's protocol"),
-    (r"/(health|livez|readyz|gateway/)", "Operation"),
+    (r"/(health|livez|readyz|gateway/|profiles)", "Operation"),
     (r"/(auth/|openapi|docs|client)", "Development"),
     (r"/", "Trading"),
 )
@@ -45,7 +52,7 @@ TAG_TEXTS = {
     "Trading": "For apps: accounts, instruments, quotes and orders.",
     "Streams": "For apps: Server-Sent Events that do not end by themselves.",
     "Development": "For developers: tokens for pages, and this description.",
-    "Operation": "For operators and monitors: the session, the trading pause and health.",
+    "Operation": "For operators and monitors: profiles, the session, the trading pause and health.",
     "IBKR's protocol": "For programs that speak IBKR's websocket protocol already.",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibkr_bridge.api.openapi.examples import body_of
-from ibkr_bridge.api.openapi.headers import request_headers
+from ibkr_bridge.api.openapi.headers import PROFILE_NAME, request_headers
 from ibkr_bridge.api.openapi.names import operation_id, tag
 from ibkr_bridge.api.openapi.responses import JSON_TYPE, responses_of
 from ibkr_bridge.api.openapi.schemas import Components
@@ -20,6 +20,7 @@ ORDER_EXAMPLE = f"{1:020x}"
 PATH_PARAMETERS: Mapping[str, tuple[str, dict[str, Any], str | int]] = {
     "accounts/id": ("An account number.", WORD, "DU1234567"),
     "instruments/conid": ("IBKR's number of an instrument.", CONID_TEXT, "265598"),
+    "profiles/name": ("The name of a profile.", PROFILE_NAME, "anna"),
     "orders/id": ("The bridge's id of an order, or IBKR's number of it.", WORD, ORDER_EXAMPLE),
 }
 """By the name in the path, after the segment before it: what it is, its schema, and an example."""

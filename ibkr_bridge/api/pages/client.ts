@@ -338,6 +338,13 @@ export interface components {
             availability: components["schemas"]["AvailabilityFigures"];
         };
         /**
+         * ForgottenProfile
+         * @description A profile that was removed, with its credential and its keys. The journal of its orders stays.
+         */
+        ForgottenProfile: {
+            name: string;
+        };
+        /**
          * Health
          * @description Whether the process can serve.
          */
@@ -478,11 +485,62 @@ export interface components {
             next_reset: string;
         };
         /**
+         * MadeProfile
+         * @description A profile that was made.
+         */
+        MadeProfile: {
+            profile: components["schemas"]["ProfileSummary"];
+            /** @description Its key. It is shown once; the bridge has only its digest. */
+            key: string | null;
+        };
+        /**
+         * MadeProfileKey
+         * @description A key that was made.
+         */
+        MadeProfileKey: {
+            /** @description It is shown once; the bridge has only its digest. */
+            key: string;
+            /** @description The name of the key in the log. */
+            name: string;
+            scope: components["schemas"]["ProfileKeyScope"];
+        };
+        /**
          * Mode
          * @description Which accounts may trade.
          * @enum {string}
          */
         Mode: "live" | "paper";
+        /**
+         * NewProfile
+         * @description A profile that is made while the bridge runs.
+         */
+        NewProfile: {
+            /**
+             * @description At most 32 small letters, digits and hyphens; a letter first.
+             * @example anna
+             */
+            name: string;
+            /**
+             * @description Its settings, under the names of a profile file.
+             * @default {}
+             */
+            settings?: {
+                [key: string]: string | number | boolean | string[];
+            };
+            /**
+             * @description The scope of its first key; null for none.
+             * @default trade
+             */
+            key?: components["schemas"]["ProfileKeyScope"] | null;
+        };
+        /**
+         * NewProfileKey
+         * @description A further key of a profile.
+         */
+        NewProfileKey: {
+            /** @default trade */
+            scope?: components["schemas"]["ProfileKeyScope"];
+        };
         /**
          * OpenQuestion
          * @description What IBKR asks before it places an order.
@@ -888,7 +946,7 @@ export interface components {
              * @description What happened, for programs. A code never changes its meaning.
              * @enum {string}
              */
-            code: "account_not_allowed" | "account_not_found" | "ambiguous_symbol" | "bad_path" | "bad_request" | "busy" | "confirmation_required" | "duplicate_order" | "gateway_forbidden" | "gateway_protocol_error" | "gateway_timeout" | "gateway_unreachable" | "host_not_allowed" | "idempotency_mismatch" | "instrument_not_found" | "insufficient_scope" | "internal" | "invalid_key" | "journal_unavailable" | "maintenance" | "market_data_limit" | "method_not_allowed" | "not_bridged" | "not_supported" | "order_in_progress" | "order_limit_exceeded" | "order_not_found" | "order_not_placed" | "order_not_working" | "order_rejected" | "order_unknown" | "origin_not_allowed" | "paper_only" | "payload_too_large" | "penalty_box" | "rate_limited" | "read_only" | "reply_not_found" | "session_unavailable" | "shutting_down" | "trading_paused" | "unsupported_media_type" | "upstream_error" | "upstream_refused" | "uri_too_long" | "validation_failed";
+            code: "account_not_allowed" | "account_not_found" | "ambiguous_symbol" | "bad_path" | "bad_request" | "busy" | "confirmation_required" | "duplicate_order" | "gateway_forbidden" | "gateway_protocol_error" | "gateway_timeout" | "gateway_unreachable" | "host_not_allowed" | "idempotency_mismatch" | "instrument_not_found" | "insufficient_scope" | "internal" | "invalid_key" | "journal_unavailable" | "maintenance" | "market_data_limit" | "method_not_allowed" | "not_bridged" | "not_supported" | "order_in_progress" | "order_limit_exceeded" | "order_not_found" | "order_not_placed" | "order_not_working" | "order_rejected" | "order_unknown" | "origin_not_allowed" | "paper_only" | "payload_too_large" | "penalty_box" | "profile_exists" | "profile_not_found" | "profile_required" | "rate_limited" | "read_only" | "reply_not_found" | "session_unavailable" | "shutting_down" | "trading_paused" | "unsupported_media_type" | "upstream_error" | "upstream_refused" | "uri_too_long" | "validation_failed";
             /** @description What a developer or an operator can do about it. */
             hint: string;
             /** @description The id of the request, which the log has too. */
@@ -903,6 +961,21 @@ export interface components {
             user_message: string;
             /** @description What the user can do now. */
             action: components["schemas"]["Action"];
+        };
+        /**
+         * ProfileKeyScope
+         * @description What a key of a profile allows.
+         * @enum {string}
+         */
+        ProfileKeyScope: "read" | "trade";
+        /**
+         * ProfileList
+         * @description The profiles that a key reaches, `main` first.
+         */
+        ProfileList: {
+            profiles: components["schemas"]["ProfileSummary"][];
+            /** @description Profiles of files with wrong settings; null for a key that does not manage. */
+            refused: components["schemas"]["RefusedProfile"][] | null;
         };
         /**
          * ProfileStatus
@@ -973,6 +1046,34 @@ export interface components {
             journal: components["schemas"]["JournalStatus"];
             /** @description The feed from IBKR and its subscribers. */
             stream: components["schemas"]["StreamStatus"];
+        };
+        /**
+         * ProfileSummary
+         * @description One profile: an IBKR username with the road to it.
+         */
+        ProfileSummary: {
+            /** @description Its name, for the header X-Bridge-Profile. */
+            name: string;
+            /** @description `gateway` or `oauth`: how the bridge reaches IBKR for it. */
+            road: string;
+            /** @description `paper` or `live`. */
+            mode: string;
+            /** @description Whose profile it is, in the words of the app; empty if nobody said. */
+            user: string;
+            /** @description State of the session; `ready` lets brokerage calls through. */
+            state: string;
+            /** @description Whether the brokerage session is open. */
+            ready: boolean;
+            /** @description Why the session is in this state, as a code. */
+            reason: string;
+            /** @description What a person should do now. */
+            hint: string;
+            /** Format: date-time */
+            since: string;
+            /** @description What the bridge does next by itself, and when. */
+            next: string;
+            /** @description Whether somebody stopped new orders. */
+            paused: boolean;
         };
         /**
          * QuestionAnswer
@@ -1085,6 +1186,15 @@ export interface components {
             next_reset: string;
             /** @description What the request led to. */
             reopening: components["schemas"]["OpeningReport"];
+        };
+        /**
+         * RefusedProfile
+         * @description A profile of a file that cannot be used.
+         */
+        RefusedProfile: {
+            name: string;
+            /** @description What to correct. */
+            problems: string;
         };
         /**
          * ResumedTrading

@@ -169,6 +169,7 @@ ALWAYS_APPLY: tuple[Rule, ...] = (_read_only, _paper_only, _account_allowed)
 RULES_BY_EFFECT: Mapping[Effect, tuple[Rule, ...]] = {
     Effect.READ: (),
     Effect.SESSION: (),
+    Effect.MANAGE: (),
     Effect.COSTS_MONEY: (_paid_allowed,),
     Effect.CHANGE: ALWAYS_APPLY,
     Effect.TRADE: (*ALWAYS_APPLY, _has_account, _not_paused, _quantity_allowed, _value_allowed),

@@ -26,7 +26,8 @@ def test_a_stream_can_go_on_after_an_event() -> None:
     status = next(route for route in ROUTES if route.path == "/gateway/status")
 
     assert {"$ref": "#/components/parameters/Last-Event-ID"} in request_headers(stream)
-    assert request_headers(status) == [{"$ref": "#/components/parameters/X-Request-ID"}]
+    names = ("X-Request-ID", "X-Bridge-Profile")
+    assert request_headers(status) == [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
 def test_a_request_header_has_the_form_of_a_parameter() -> None:

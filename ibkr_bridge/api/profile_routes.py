@@ -1,0 +1,69 @@
+"""The routes about profiles, as rows of the table of routes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ibkr_bridge.api import profiles
+from ibkr_bridge.api.route import Route, keyed_route
+from ibkr_bridge.errors import (
+    BadRequest,
+    GatewayProtocolError,
+    PayloadTooLarge,
+    ProfileExists,
+    ProfileNotFound,
+    SessionUnavailable,
+    ValidationFailed,
+)
+from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.models.profiles import (
+    ForgottenProfile,
+    MadeProfile,
+    MadeProfileKey,
+    NewProfile,
+    NewProfileKey,
+    ProfileList,
+    ProfileSummary,
+)
+
+BODY_ERRORS = (BadRequest, PayloadTooLarge, ValidationFailed)
+_route = partial(keyed_route, of_bridge=True)
+
+PROFILE_ROUTES: tuple[Route, ...] = (
+    _route(
+        "GET", "/profiles", Effect.READ, profiles.listing, "The profiles that the key reaches.", response=ProfileList
+    ),
+    _route(
+        *("POST", "/profiles", Effect.MANAGE, profiles.create, "Makes a profile and its first key."),
+        (*BODY_ERRORS, ProfileExists),
+        request=NewProfile,
+        response=MadeProfile,
+    ),
+    _route(
+        *("DELETE", "/profiles/{name}", Effect.MANAGE, profiles.forget),
+        "Removes a profile, its credential and its keys; the journal of its orders stays.",
+        (BadRequest, ProfileNotFound),
+        response=ForgottenProfile,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/keys", Effect.MANAGE, profiles.add_key, "Makes a further key of a profile."),
+        (*BODY_ERRORS, ProfileNotFound),
+        request=NewProfileKey,
+        response=MadeProfileKey,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/pause", Effect.MANAGE, profiles.pause, "Stops new orders of a profile."),
+        (ProfileNotFound,),
+        response=ProfileSummary,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/resume", Effect.MANAGE, profiles.resume, "Allows new orders of a profile again."),
+        (ProfileNotFound,),
+        response=ProfileSummary,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/logout", Effect.MANAGE, profiles.logout, "Ends the login of a profile at IBKR."),
+        (ProfileNotFound, SessionUnavailable, GatewayProtocolError),
+        response=ProfileSummary,
+    ),
+)

@@ -1,0 +1,161 @@
+"""`bridge.py profile`: the usernames that the bridge serves besides `main`; they come and go while it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
+from ibkr_bridge.cli.bridge_access import settings_or_report
+from ibkr_bridge.cli.command_parser import new_parser
+from ibkr_bridge.cli.control_client import ControlFailed, request
+from ibkr_bridge.config.profile_files import SETTING_OF_MEMBER, USER
+from ibkr_bridge.program_name import PROGRAM
+from ibkr_bridge.redaction import escape_unprintable
+
+EXAMPLES = {
+    "profile list": "all profiles, and what state each is in",
+    "profile new anna --set gateway_url=https://127.0.0.1:5001": "a second Gateway",
+    "profile new ben --road oauth": "IBKR's Web API, without a Gateway",
+    "profile pause anna": "stop new orders of one profile",
+    "profile keys anna --read": "a further key, which only reads",
+    "profile forget anna": "remove it with its credential and keys; the journal stays",
+}
+SHOWN_ONCE = "This key is shown once. The app sends it as X-Bridge-Key:"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Manage profiles. Returns 0 if the bridge did it, 1 if not, 78 if the settings cannot be used."""
+    args = build_parser().parse_args(argv)
+    settings = settings_or_report()
+    if settings is None:
+        return EXIT_MISCONFIGURED
+    try:
+        answer = VERBS[args.verb](args, settings.state_dir)
+    except ControlFailed as exc:
+        print(json.dumps({"error": str(exc)}) if args.json else escape_unprintable(str(exc)), file=_errors(args))
+        return EXIT_FAILURE
+    if args.json:
+        print(json.dumps(answer))
+    else:
+        DESCRIBE[args.verb](answer)
+    return EXIT_OK
+
+
+def _errors(args: argparse.Namespace) -> Any:
+    return sys.stdout if args.json else sys.stderr
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of this command."""
+    parser = new_parser("profile", "Further usernames beside the one of the environment.", EXAMPLES)
+    verbs = parser.add_subparsers(dest="verb", metavar=" | ".join(VERBS), required=True)
+    texts = {
+        "list": "show all profiles",
+        "new": "make a profile and its first key",
+        "keys": "make a further key",
+        "pause": "stop new orders; cancels are still sent",
+        "resume": "allow new orders again",
+        "logout": "end the login at IBKR",
+        "forget": "remove a profile, its credential and its keys",
+    }
+    parsers = {verb: verbs.add_parser(verb, help=text, epilog=_example(verb)) for verb, text in texts.items()}
+    for verb, each in parsers.items():
+        if verb != "list":
+            each.add_argument("name", metavar="NAME", help="of the profile: small letters, digits, hyphens")
+        each.add_argument("--json", action="store_true", help="as JSON")
+    parsers["new"].add_argument("--road", choices=["gateway", "oauth"], default="gateway", help="how it reaches IBKR")
+    parsers["new"].add_argument("--mode", choices=["paper", "live"], default="paper", help="default: paper")
+    parsers["new"].add_argument("--user", default="", help="whose profile it is, in the words of your app")
+    parsers["new"].add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a further setting"
+    )
+    for verb in ("new", "keys"):
+        parsers[verb].add_argument("--read", action="store_true", help="the key may only read")
+    return parser
+
+
+def _example(verb: str) -> str:
+    return f"example: {PROGRAM} profile {verb}{'' if verb == 'list' else ' anna'}"
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in SETTING_OF_MEMBER:
+        raise argparse.ArgumentTypeError(f"write NAME=VALUE with one of: {', '.join(SETTING_OF_MEMBER)}")
+    return name, value
+
+
+def _list(_: argparse.Namespace, state_dir: Path | None) -> Any:
+    return request(state_dir, "GET", "/profiles")
+
+
+def _new(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    members = {"road": args.road, "mode": args.mode, **({USER: args.user} if args.user else {}), **dict(args.set)}
+    body = {"name": args.name, "settings": members, "key": "read" if args.read else "trade"}
+    return request(state_dir, "POST", "/profiles", body)
+
+
+def _keys(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    return request(state_dir, "POST", f"/profiles/{args.name}/keys", {"scope": "read" if args.read else "trade"})
+
+
+def _act(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    return request(state_dir, "POST", f"/profiles/{args.name}/{args.verb}")
+
+
+def _forget(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    return request(state_dir, "DELETE", f"/profiles/{args.name}")
+
+
+def _print_list(answer: dict[str, Any]) -> None:
+    for each in answer["profiles"]:
+        _print_line(each)
+    for each in answer.get("refused", ()):
+        _print(f"{each['name']:<16} cannot be used: {each['problems']}")
+
+
+def _print_line(profile: dict[str, Any]) -> None:
+    state = profile["state"] + (", orders paused" if profile["paused"] else "")
+    todo = "" if profile["ready"] else f" — {profile['hint']}"
+    _print(f"{profile['name']:<16} {profile['road']:<8} {profile['mode']:<6} {state}{todo}")
+
+
+def _print_made(answer: dict[str, Any]) -> None:
+    profile = answer.get("profile")
+    if profile is not None:
+        print(f"The profile {profile['name']} runs: {PROGRAM} profile list", file=sys.stderr)
+    print(SHOWN_ONCE, file=sys.stderr)
+    print(answer["key"], flush=True)  # alone on standard output, so that a script can catch it
+
+
+def _print_forgotten(answer: dict[str, Any]) -> None:
+    _print(f"{answer['name']} is removed with its credential and keys. The journal of its orders stays.")
+
+
+def _print(text: str) -> None:
+    print(escape_unprintable(text))
+
+
+VERBS: dict[str, Callable[[argparse.Namespace, Path | None], Any]] = {
+    "list": _list,
+    "new": _new,
+    "keys": _keys,
+    "pause": _act,
+    "resume": _act,
+    "logout": _act,
+    "forget": _forget,
+}
+DESCRIBE: dict[str, Callable[[dict[str, Any]], None]] = {
+    "list": _print_list,
+    "new": _print_made,
+    "keys": _print_made,
+    "pause": _print_line,
+    "resume": _print_line,
+    "logout": _print_line,
+    "forget": _print_forgotten,
+}

@@ -1,0 +1,153 @@
+"""Makes, changes and removes profiles and their keys while the bridge runs.
+
+A profile that is made here has a file in the state directory, so that the next start finds it. The profiles of the
+operator's own files are run and not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from ibkr_bridge.config.profile_files import SUFFIX, profile_settings
+from ibkr_bridge.config.settings import MAIN, Settings, SettingsError
+from ibkr_bridge.errors import BadRequest, ProfileExists
+from ibkr_bridge.profiles.made_profiles import remove_profile, write_profile
+from ibkr_bridge.profiles.manager import ProfileManager
+from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.server.keyring import KeyRing
+from ibkr_bridge.server.named_keys import (
+    KeyScope,
+    NamedKey,
+    NamedKeysError,
+    add_key,
+    load_named_keys,
+    lock_keys,
+    save_named_keys,
+    without_profile,
+)
+
+NO_STATE_DIR = "the bridge has no state directory, so no profile can be made"
+MAX_MADE = 200
+
+
+class ProfileAdministration:
+    """The profiles and their keys.
+
+    Args:
+        profiles: runs them.
+        keys: the keys of the bridge.
+        main: the settings of the profile `main`.
+        directory: for the files of profiles; None if there is no state directory.
+        utc: returns the time.
+    """
+
+    def __init__(
+        self,
+        profiles: ProfileManager,
+        keys: KeyRing,
+        main: Settings,
+        directory: Path | None,
+        utc: Callable[[], datetime],
+    ) -> None:
+        self._profiles = profiles
+        self._keys = keys
+        self._main = main
+        self._directory = directory
+        self._utc = utc
+
+    def __repr__(self) -> str:
+        return f"<ProfileAdministration of {self._profiles!r}>"
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """The profiles of files that cannot be used, with what to correct."""
+        return {each.profile: str(each) for each in self._profiles.refused}
+
+    async def create(self, name: str, members: Mapping[str, object]) -> Profile:
+        """Make a profile, and a file of it.
+
+        Raises:
+            ProfileExists: a profile of this name runs.
+            BadRequest: a setting cannot be used; the detail names each.
+        """
+        directory = self._writable()
+        if name in self._profiles.registry:
+            raise ProfileExists("there is a profile of this name")
+        if len(self._profiles.registry) > MAX_MADE:
+            raise BadRequest(f"there are {MAX_MADE} profiles already", hint="forget one that nobody uses")
+        settings = self._checked(name, members)
+        try:
+            write_profile(directory, name, members)
+        except OSError as exc:
+            raise BadRequest(f"the profile cannot be saved: {exc.strerror}", hint=NO_STATE_DIR) from exc
+        return await self._profiles.add(settings)
+
+    def _checked(self, name: str, members: Mapping[str, object]) -> Settings:
+        try:
+            settings = profile_settings(name, members, self._main)
+            self._profiles.check_unique(settings)
+        except SettingsError as exc:
+            detail = "; ".join(str(problem) for problem in exc.problems)
+            raise BadRequest(detail, hint="correct the settings as the detail says", field="settings") from exc
+        return settings
+
+    async def forget(self, name: str) -> None:
+        """End a profile, and remove its file and its keys. The journal of its orders stays.
+
+        Raises:
+            ProfileNotFound: there is none.
+            BadRequest: it is of a file of the operator, or `main`.
+        """
+        self._check_made(name)
+        await self._profiles.remove(name)
+        remove_profile(self._writable(), name)
+        self._change_keys(lambda keys: without_profile(keys, name))
+
+    def add_key(self, profile: str, scope: KeyScope) -> str:
+        """A new key of a profile, which nobody can compute again. There may be two of a scope.
+
+        Raises:
+            ProfileNotFound: there is no such profile.
+            BadRequest: it has two already.
+        """
+        self._profiles.registry.get(profile)
+        made: list[str] = []
+
+        def add(keys: Sequence[NamedKey]) -> Sequence[NamedKey]:
+            after, key = add_key(keys, key_name(profile, scope), scope, self._utc(), (profile,))
+            made.append(key)
+            return after
+
+        self._change_keys(add)
+        return made[0]
+
+    def _check_made(self, name: str) -> None:
+        self._profiles.registry.get(name)
+        directory = self._writable()
+        if name == MAIN or not (directory / f"{name}{SUFFIX}").exists():
+            where = "the environment" if name == MAIN else "a file of the operator"
+            raise BadRequest(f"{name} is a profile of {where}", hint="remove it there, and restart the bridge")
+
+    def _writable(self) -> Path:
+        if self._directory is None:
+            raise BadRequest(NO_STATE_DIR, hint="set IBKR_BRIDGE_STATE_DIR")
+        return self._directory
+
+    def _change_keys(self, change: Callable[[Sequence[NamedKey]], Sequence[NamedKey]]) -> None:
+        state_dir = self._writable().parent
+        try:
+            with lock_keys(state_dir):
+                keys = tuple(change(load_named_keys(state_dir)))
+                save_named_keys(state_dir, keys)
+        except NamedKeysError as exc:
+            raise BadRequest(exc.detail, hint=exc.hint) from exc
+        except OSError as exc:
+            raise BadRequest(f"the keys cannot be changed: {exc.strerror}", hint="look at the log") from exc
+        self._keys.replace_named(keys)
+
+
+def key_name(profile: str, scope: KeyScope) -> str:
+    """The name of a profile's keys of one scope; the log shows it."""
+    return profile if scope is KeyScope.TRADE else f"{profile}-read"[:32]
