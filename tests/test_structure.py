@@ -609,6 +609,7 @@ TASKS = {
     "streaming/return_probe.py",  # waited for and cancelled in the function that makes it
     *("upstream/gateway/client.py", "cache/singleflight.py"),  # what must outlive its caller
     "api/page/live.py",  # awaited where it is made
+    "vault/postgres_store.py",  # listens for changes; cancelled and awaited when the store is closed
     "profiles/manager.py",  # one for each profile, which the manager cancels and awaits
     "orders/journal/repository.py",  # reads rows for all who wait for them; cancelled when the journal is closed
 }

@@ -45,6 +45,7 @@ COMMANDS = {
     "logs": "show the log of the installed service",
     "keys": "named keys for callers: add, list, revoke",
     "profile": "further usernames: list, new, keys, pause, forget",
+    "vault": "sealed credentials: key, check, rotate, move",
     "reload": "let the running bridge read its keys again",
     "diag": "a bundle for a report, without secrets",
     "backup": "write the state and the settings into one file",
