@@ -28,7 +28,7 @@ from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server import request_parsing, request_target
 from ibkr_bridge.session.state_machine import REASONS, SessionState
-from ibkr_bridge.upstream.gateway import exchange
+from ibkr_bridge.upstream.http import exchange
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ibkr_bridge"
@@ -607,7 +607,7 @@ def profile_for_tests() -> Profile:
 TASKS = {
     *("daemon.py", "supervision.py", "streaming/upstream_feed.py"),  # in task groups, which wait for them
     "streaming/return_probe.py",  # waited for and cancelled in the function that makes it
-    *("upstream/gateway/client.py", "cache/singleflight.py"),  # what must outlive its caller
+    *("upstream/http/client.py", "cache/singleflight.py"),  # what must outlive its caller
     "api/page/live.py",  # awaited where it is made
     "vault/postgres_store.py",  # listens for changes; cancelled and awaited when the store is closed
     "profiles/manager.py",  # one for each profile, which the manager cancels and awaits

@@ -24,8 +24,8 @@ from ibkr_bridge.client.transport import Transport
 from ibkr_bridge.config.settings import ClientSettings, load_client_settings
 from ibkr_bridge.config.sources import dotenv_path
 
-GATEWAY_CONNECT_S = 5.0  # the bridge's limit for a connection to the Gateway: upstream/gateway/exchange.py
-BODY_FACTOR = 4  # the bridge lets a body take so many times the timeout of its head: upstream/gateway/exchange.py
+GATEWAY_CONNECT_S = 5.0  # the bridge's limit for a connection to the Gateway: upstream/http/exchange.py
+BODY_FACTOR = 4  # the bridge lets a body take so many times the timeout of its head: upstream/http/exchange.py
 MARGIN_S = 5.0  # by which the client waits longer, so that the bridge can say what happened
 DEFAULT_REPEATS = 2  # a failure that lasts for three attempts is not a short one
 

@@ -13,7 +13,7 @@ import pytest
 from ibkr_bridge import events
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
-from ibkr_bridge.upstream.gateway import exchange
+from ibkr_bridge.upstream.http import exchange
 from tests.clocks import ManualClock
 from tests.conftest import OpenHarness
 from tests.harness import FAST_OPTIONS, TEST_TIMEOUT_S, Harness, Placement, Reply, settings_for, with_timeout

@@ -336,7 +336,7 @@ async def test_an_order_whose_response_comes_late_invalidates_responses_then(
     before = await harness.get(SUMMARY)
     upstream = harness.bridge.profile.upstream
     assert isinstance(upstream, GatewayClient)
-    await with_timeout(asyncio.gather(*upstream._ghosts))
+    await with_timeout(asyncio.gather(*upstream._http._ghosts))
 
     after = await harness.get(SUMMARY)
 

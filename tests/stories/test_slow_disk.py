@@ -151,7 +151,7 @@ async def _enter_penalty_box(harness: Harness, _: Simulator) -> None:
 async def _cut_connections(harness: Harness, sim: Simulator) -> None:
     upstream = harness.bridge.profile.upstream
     assert isinstance(upstream, GatewayClient)
-    connections = upstream._pool._all
+    connections = upstream._http._pool._all
     connected = [connection for connection in connections if connection.is_connected()]
     sim.gateway.close_port()
     sim.gateway.reopen_port()

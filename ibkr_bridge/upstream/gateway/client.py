@@ -1,31 +1,53 @@
-"""The client of the Client Portal Gateway: every call has deadlines.
+"""The client of the Client Portal Gateway.
 
 The Gateway itself never gives up: it answers when IBKR does, or never, and it continues to work on a call whose sender
-has disconnected. So every call has a deadline for the connection, the head and each chunk of the body. When one passes,
-the caller gets an error, and the call becomes a ghost call: the bridge reads on until the response comes or 120 s are
-over, and only then calls `on_released`.
+has disconnected. `upstream/http/client.py` has the deadlines; here are the Gateway's cookies, its words and its socket.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from aiohttp import hdrs
 from yarl import URL
 
-from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Precondition, Response, call_once, noop
+from ibkr_bridge.calls.header_policy import USER_AGENT
+from ibkr_bridge.calls.messages import Call, OnLateResponse, OnReleased, Precondition, Response, noop
 from ibkr_bridge.calls.upstream_port import BeforeSending, StreamSocket
-from ibkr_bridge.errors import BridgeError, GatewayProtocolError
-from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from ibkr_bridge.upstream.gateway.exchange import ConnectionLost, Detach, Exchange, Work
-from ibkr_bridge.upstream.gateway.tls import Tls
 from ibkr_bridge.upstream.gateway.traits import GATEWAY_TRAITS
-from ibkr_bridge.upstream.gateway.websocket import WebSocketFactory
+from ibkr_bridge.upstream.http.client import HttpClient
+from ibkr_bridge.upstream.http.far_side import RawHeaders, Wording, serialise
+from ibkr_bridge.upstream.http.tls import Tls
+from ibkr_bridge.upstream.http.websocket import WebSocketFactory, WebSocketRequest
+
+WEBSOCKET_PATH = "/v1/api/ws"
+GATEWAY_WORDING = Wording(
+    "the Gateway",
+    hints={},  # those of the classes are about the Gateway
+    certificate_hint="its certificate is not the one IBKR_GATEWAY_FINGERPRINT or IBKR_GATEWAY_CA_FILE expects",
+    no_tls_hint="the port does not use TLS; correct IBKR_GATEWAY_URL (https or http, host, port)",
+)
+
+
+class CookieWriter:
+    """Adds the Gateway's cookies to a call, and stores those of its responses: a `RequestWriter`."""
+
+    def __init__(self, address: URL, cookies: CookieStore) -> None:
+        self._address = address
+        self._cookies = cookies
+
+    def prepare(self, call: Call) -> Callable[[], bytes]:
+        """See `RequestWriter.prepare`."""
+        cookies = self._cookies.header(self._address, call.target)
+        raw = serialise(call, self._address.authority, (("Cookie", cookies),) if cookies else ())
+        return lambda: raw
+
+    def observe(self, headers: RawHeaders) -> None:
+        """See `RequestWriter.observe`."""
+        self._cookies.update(headers.getall(hdrs.SET_COOKIE, ()), self._address)
 
 
 class GatewayClient:
@@ -55,32 +77,33 @@ class GatewayClient:
     ) -> None:
         self._base = URL(address)
         self._cookies = cookies
-        self._timeout_s = timeout_s
-        self._abandoned_for_s = abandoned_for_s
-        self._ghosts: set[asyncio.Task[None]] = set()
-        self._closed = False
-        self._pool = ConnectionPool(self._base, tls, unix_socket)
-        self._websockets = WebSocketFactory(address, cookies, tls, unix_socket, session_id)
+        self._session_id = session_id
+        self._writer = CookieWriter(self._base, cookies)
+        self._http = HttpClient(self._base, GATEWAY_WORDING, timeout_s, tls, abandoned_for_s, unix_socket=unix_socket)
+        self._websockets = WebSocketFactory(self._base, GATEWAY_WORDING, tls, self._websocket_request, unix_socket)
 
     def __repr__(self) -> str:
-        return f"<GatewayClient {self._base}, {len(self._ghosts)} ghost calls>"
+        return f"<GatewayClient {self._base}, {self.abandoned} ghost calls>"
 
     @property
     def abandoned(self) -> int:
         """See `Upstream.abandoned`."""
-        return len(self._ghosts)
+        return self._http.ghost_count
 
     def open_stream(self) -> AbstractAsyncContextManager[StreamSocket]:
         """See `Upstream.open_stream`."""
         return self._websockets.open()
 
+    def _websocket_request(self) -> WebSocketRequest:
+        session = self._session_id()
+        own = f'api={{"session":"{session}"}}' if session.isalnum() else ""
+        cookies = "; ".join(filter(None, (self._cookies.header(self._base, WEBSOCKET_PATH), own)))
+        headers = {"User-Agent": USER_AGENT, **({"Cookie": cookies} if cookies else {})}
+        return WebSocketRequest(self._base.with_path(WEBSOCKET_PATH), headers)
+
     async def close(self) -> None:
-        """Release every connection, and stop reading for ghost calls."""
-        self._closed = True
-        for ghost in self._ghosts:
-            ghost.cancel()
-        await asyncio.gather(*self._ghosts, return_exceptions=True)
-        self._pool.close()
+        """See `Upstream.close`."""
+        await self._http.close()
 
     async def send(
         self,
@@ -94,45 +117,13 @@ class GatewayClient:
         on_given_up: Callable[[], None] = noop,
         on_late_response: OnLateResponse | None = None,
     ) -> Response:
-        """See `Upstream.send`. A read is sent once more if its connection ends before the first byte of a response."""
-        on_released = call_once(on_released)
-        detach = functools.partial(self._detach, call_once(on_given_up))
-        deadline = time.monotonic() + (timeout_s or self._timeout_s)
-        before_sending = BeforeSending(preconditions, before_first_byte, on_sent)
-        try:
-            first = self._exchange(on_released, timeout_s or self._timeout_s, detach, on_late_response)
-            return await first.run(call, before_sending)
-        except ConnectionLost as exc:
-            if call.is_change or not exc.before_response or self._closed:
-                raise self._connection_lost_error(on_released) from exc
-        try:
-            remaining_s = max(0.0, deadline - time.monotonic())
-            second = self._exchange(on_released, remaining_s, detach, on_late_response)
-            return await second.run(call, before_sending)
-        except ConnectionLost as exc:
-            raise self._connection_lost_error(on_released) from exc
-
-    def _connection_lost_error(self, on_released: OnReleased) -> BridgeError:
-        on_released()
-        return GatewayProtocolError("the Gateway closed the connection before it answered")
-
-    def _exchange(
-        self, on_released: OnReleased, timeout_s: float, detach: Detach, on_late_response: OnLateResponse | None
-    ) -> Exchange:
-        return Exchange(self._pool, self._base, self._cookies, timeout_s, on_released, detach, on_late_response)
-
-    def _detach(self, on_given_up: Callable[[], None], work: Work, on_released: OnReleased) -> None:
-        """Run the reading of a ghost call's response in a task of its own; the end of the task releases the slot."""
-        if self._closed:
-            on_released()
-            return
-        on_given_up()
-        ghost = asyncio.create_task(self._with_time_limit(work), name="ghost")  # outlives the deadline of its caller
-        self._ghosts.add(ghost)
-        ghost.add_done_callback(self._ghosts.discard)
-        ghost.add_done_callback(lambda _: on_released())
-
-    async def _with_time_limit(self, work: Work) -> None:
-        with suppress(Exception):  # whatever ends a ghost call, no caller waits for it
-            async with asyncio.timeout(self._abandoned_for_s):
-                await work()
+        """See `Upstream.send`."""
+        return await self._http.send(
+            call,
+            self._writer,
+            BeforeSending(preconditions, before_first_byte, on_sent),
+            timeout_s=timeout_s,
+            on_released=on_released,
+            on_given_up=on_given_up,
+            on_late_response=on_late_response,
+        )

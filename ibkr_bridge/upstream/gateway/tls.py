@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-Tls = ssl.SSLContext | aiohttp.Fingerprint | bool
+from ibkr_bridge.upstream.http.tls import Tls
 
 
 def tls_policy(fingerprint: bytes | None, ca_file: Path | None) -> Tls:

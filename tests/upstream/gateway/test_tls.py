@@ -21,7 +21,8 @@ from ibkr_bridge.sim.gateway.server import CERTIFICATE
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from ibkr_bridge.upstream.gateway.tls import Tls, tls_policy
+from ibkr_bridge.upstream.gateway.tls import tls_policy
+from ibkr_bridge.upstream.http.tls import Tls
 from tests.conftest import OpenHarness
 from tests.upstream.gateway.scripted_gateway import TEST_TIMEOUT_S, ScriptedGateway
 

@@ -11,18 +11,19 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayProtocolError, GatewayTimeout, GatewayUnreachable
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.upstream.gateway import websocket as module
+from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from ibkr_bridge.upstream.gateway.websocket import WEBSOCKET_PATH, WebSocketFactory
+from ibkr_bridge.upstream.http import websocket as module
+from ibkr_bridge.upstream.http.websocket import WebSocketFactory
 from tests.contract.upstreams import GatewayScene
 from tests.harness import with_timeout
-from tests.upstream.gateway.scripted_gateway import Connection, Request, ScriptedGateway, never_respond
+from tests.upstream.gateway.scripted_gateway import TEST_TIMEOUT_S, Connection, Request, ScriptedGateway, never_respond
 
 
 def new_factory(url: str, session: str = "") -> WebSocketFactory:
     """A factory of websockets to the Gateway at this address."""
     cookies = CookieStore(None, Bus(), Redactor(), SystemClock())
-    return WebSocketFactory(url, cookies, tls=False, session=lambda: session)
+    return GatewayClient(url, cookies, TEST_TIMEOUT_S, tls=False, session_id=lambda: session)._websockets
 
 
 @pytest.fixture
@@ -30,21 +31,6 @@ async def gateway() -> AsyncIterator[ScriptedGateway]:
     """A scripted Gateway; with a `GatewayScene` its websocket sends hello and ends when it is released."""
     async with ScriptedGateway() as running:
         yield running
-
-
-@pytest.mark.parametrize(("session", "cookie"), [("abc1", 'api={"session":"abc1"}'), ("", None), ('a"b', None)])
-async def test_the_cookie_contains_the_session_of_the_last_tickle(
-    gateway: ScriptedGateway, session: str, cookie: str | None
-) -> None:
-    """A session id with special characters is not sent: it would end the cookie, or the line."""
-    scene = GatewayScene(gateway)
-
-    async with new_factory(gateway.url, session).open() as socket:
-        assert await with_timeout(socket.receive()) == b"hello"
-        scene.release.set()
-
-    assert (gateway.requests[0].target, gateway.requests[0].header("Cookie")) == (WEBSOCKET_PATH, cookie)
-    await scene.upstream.close()
 
 
 async def test_sending_on_a_websocket_that_has_ended_raises(gateway: ScriptedGateway) -> None:

@@ -10,8 +10,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from ibkr_bridge.upstream.gateway.connection import GatewayConnection
-from ibkr_bridge.upstream.gateway.connection_pool import ConnectionPool, ssl_context
+from ibkr_bridge.upstream.http.connection import HttpConnection
+from ibkr_bridge.upstream.http.connection_pool import ConnectionPool
+from ibkr_bridge.upstream.http.tls import ssl_context
 from tests.upstream.gateway.scripted_gateway import ScriptedGateway
 
 
@@ -30,7 +31,7 @@ async def pool(gateway: ScriptedGateway) -> AsyncIterator[ConnectionPool]:
     new_pool.close()
 
 
-async def connect_and_send(pool: ConnectionPool) -> GatewayConnection:
+async def connect_and_send(pool: ConnectionPool) -> HttpConnection:
     """Open a connection, send one call on it and read the response."""
     connection = await pool.connect()
     connection.send(b"GET / HTTP/1.1\r\n\r\n")

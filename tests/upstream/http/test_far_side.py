@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ibkr_bridge.calls.messages import Call
-from ibkr_bridge.upstream.gateway.exchange import serialise
+from ibkr_bridge.upstream.http.far_side import serialise
 
 
 def serialise_call(call: Call, cookies: str = "") -> bytes:
     """The bytes of a call to `localhost:5000`."""
-    return serialise(call, "localhost:5000", cookies)
+    return serialise(call, "localhost:5000", (("Cookie", cookies),) if cookies else ())
 
 
 def test_a_call_is_serialised_without_additions() -> None:

@@ -1,4 +1,4 @@
-"""The Gateway's websocket. The Gateway accepts it at once, whether IBKR is connected or not.
+"""IBKR's websocket. A Gateway accepts it at once, whether IBKR is connected or not.
 
 `streaming/upstream_feed.py` decides when it counts as connected to IBKR. Frames come as text or, from the Gateway, as
 binary; both are passed on as bytes.
@@ -7,7 +7,8 @@ binary; both are passed on as bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -15,23 +16,29 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from ibkr_bridge.calls.header_policy import USER_AGENT
 from ibkr_bridge.errors import GatewayError, GatewayProtocolError, GatewayTimeout, GatewayUnreachable
-from ibkr_bridge.upstream.gateway.connection_pool import ssl_context
-from ibkr_bridge.upstream.gateway.cookies import CookieStore
-from ibkr_bridge.upstream.gateway.tls import Tls
+from ibkr_bridge.upstream.http.far_side import Wording
+from ibkr_bridge.upstream.http.tls import Tls, ssl_context
 
-WEBSOCKET_PATH = "/v1/api/ws"
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # bytes of one message; the Gateway itself passes on no more than 64 KiB
 OPEN_TIMEOUT_S = 10.0  # seconds; a Gateway answers at once
 CLOSE_TIMEOUT_S = 1.0  # seconds to wait for the close frame; the Gateway sends none
 
 
-class GatewayWebSocket:
-    """One open websocket to the Gateway; use it as an async context manager's result."""
+@dataclass(frozen=True)
+class WebSocketRequest:
+    """With what a websocket is opened. The address and the headers can have secrets."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    url: URL = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+
+class HttpWebSocket:
+    """One open websocket; use it as an async context manager's result."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, wording: Wording) -> None:
         self._socket = socket
+        self._wording = wording
 
     async def receive(self) -> bytes | None:
         """The next message; None when the socket has ended, for whatever reason."""
@@ -49,50 +56,64 @@ class GatewayWebSocket:
         try:
             await self._socket.send_str(text)
         except (ConnectionError, aiohttp.ClientError) as exc:
-            raise GatewayProtocolError("the Gateway's websocket has ended") from exc
+            raise self._wording.error(GatewayProtocolError, "{name}'s websocket has ended") from exc
 
 
 class WebSocketFactory:
-    """Opens websockets to one Gateway.
+    """Opens websockets to one server.
 
     Args:
-        address: scheme, host and port.
-        cookies: the cookies that are sent.
-        session: returns IBKR's session id from the last tickle; empty if none is known.
+        base: scheme, host and port.
+        wording: how errors name the server.
+        make_request: returns the address and the headers of the next websocket.
+        path: a Unix socket that leads there.
+        local_address: the address of this machine to connect from.
     """
 
     def __init__(
-        self, address: str, cookies: CookieStore, tls: Tls, path: Path | None = None, session: Callable[[], str] = str
+        self,
+        base: URL,
+        wording: Wording,
+        tls: Tls,
+        make_request: Callable[[], WebSocketRequest],
+        path: Path | None = None,
+        local_address: str | None = None,
     ) -> None:
-        self._base = URL(address)
-        self._cookies = cookies
+        self._base = base
+        self._wording = wording
         self._tls = tls
+        self._make_request = make_request
         self._path = path
-        self._session = session
+        self._local_address = local_address
 
     def __repr__(self) -> str:
         return f"<WebSocketFactory to {self._base}>"
 
     def open(self) -> _Connect:
         """A websocket that is open for the length of an `async with`."""
-        session = self._session()
-        own = f'api={{"session":"{session}"}}' if session.isalnum() else ""
-        cookies = "; ".join(filter(None, (self._cookies.header(self._base, WEBSOCKET_PATH), own)))
-        return _Connect(self._base, cookies, self._tls, self._path)
+        return _Connect(self._make_request(), self._wording, self._tls, self._connector)
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._path is not None:
+            return TlsUnixConnector(self._path, self._base, self._tls)
+        local = (self._local_address, 0) if self._local_address is not None else None
+        return aiohttp.TCPConnector(local_addr=local)
 
 
 class _Connect:
     """Opens one websocket and closes it again."""
 
-    def __init__(self, base: URL, cookies: str, tls: Tls, path: Path | None) -> None:
-        self._base = base
-        self._headers = {"User-Agent": USER_AGENT, **({"Cookie": cookies} if cookies else {})}
+    def __init__(
+        self, request: WebSocketRequest, wording: Wording, tls: Tls, connector: Callable[[], aiohttp.BaseConnector]
+    ) -> None:
+        self._request = request
+        self._wording = wording
         self._tls = tls
-        self._path = path
+        self._connector = connector
         self._client: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
 
-    async def __aenter__(self) -> GatewayWebSocket:
+    async def __aenter__(self) -> HttpWebSocket:
         """Connect.
 
         Raises:
@@ -100,9 +121,8 @@ class _Connect:
             GatewayTimeout: nothing answers.
             GatewayProtocolError: the response is not that of a websocket.
         """
-        connector = TlsUnixConnector(self._path, self._base, self._tls) if self._path else aiohttp.TCPConnector()
         self._client = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), middlewares=(self._refuse_redirect,)
+            connector=self._connector(), cookie_jar=aiohttp.DummyCookieJar(), middlewares=(self._refuse_redirect,)
         )
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -110,27 +130,31 @@ class _Connect:
         except BaseException as exc:
             await self._client.close()
             if isinstance(exc, aiohttp.ClientError | OSError | ValueError):
-                raise _as_gateway_error(exc) from exc
+                # The cause is left out: its text has the address, which can have a token.
+                raise _as_gateway_error(exc, self._wording) from None
             raise
-        return GatewayWebSocket(self._socket)
+        return HttpWebSocket(self._socket, self._wording)
 
     async def _open(self, client: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        url = self._request.url
         return await client.ws_connect(
-            self._base.with_scheme("wss" if self._base.scheme == "https" else "ws").with_path(WEBSOCKET_PATH),
-            headers=self._headers,
+            url.with_scheme("wss" if url.scheme == "https" else "ws"),
+            headers=self._request.headers,
             ssl=self._tls,
             max_msg_size=MAX_MESSAGE_BYTES,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
         )
 
     async def _refuse_redirect(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Refuse redirects, which aiohttp would follow; the Gateway has no reason to send one.
+        """Refuse redirects, which aiohttp would follow; IBKR has no reason to send one.
 
         Raises:
             GatewayProtocolError: the response was a redirect to another address.
         """
-        if (request.url.host, request.url.port) != (self._base.host, self._base.port):
-            raise GatewayProtocolError("the Gateway's websocket redirects to another address")
+        expected = self._request.url
+        if (request.url.host, request.url.port) != (expected.host, expected.port):
+            detail = "{name}'s websocket redirects to another address"
+            raise self._wording.error(GatewayProtocolError, detail)
         return await handler(request)
 
     async def __aexit__(self, *_: object) -> None:
@@ -163,9 +187,9 @@ class TlsUnixConnector(aiohttp.UnixConnector):
         return protocol
 
 
-def _as_gateway_error(exc: Exception) -> GatewayError:
+def _as_gateway_error(exc: Exception, wording: Wording) -> GatewayError:
     if isinstance(exc, TimeoutError):
-        return GatewayTimeout("the Gateway does not open its websocket")
+        return wording.error(GatewayTimeout, "{name} does not open its websocket")
     if isinstance(exc, aiohttp.WSServerHandshakeError | ValueError):
-        return GatewayProtocolError("the response is not that of a websocket")
-    return GatewayUnreachable("no connection to the Gateway")
+        return wording.error(GatewayProtocolError, "the response is not that of a websocket")
+    return wording.error(GatewayUnreachable, "no connection to {name}")

@@ -15,8 +15,8 @@ from ibkr_bridge.errors import GatewayProtocolError, GatewayTimeout
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.upstream.gateway.client import GatewayClient
-from ibkr_bridge.upstream.gateway.connection import MAX_HEAD_BYTES, GatewayConnection
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
+from ibkr_bridge.upstream.http.connection import MAX_HEAD_BYTES, HttpConnection
 from tests.upstream.gateway.scripted_gateway import (
     OK,
     TEST_TIMEOUT_S,
@@ -266,10 +266,10 @@ async def test_a_head_without_an_end_is_held_back_up_to_a_limit(
 ) -> None:
     """Beyond the limit the parser gets the bytes and decides."""
     send_head = send_first(head + (b"\r\n" if head == b"\r\n" else b"x") * MAX_HEAD_BYTES)
-    connections: set[GatewayConnection] = set()  # the pool itself holds them weakly
+    connections: set[HttpConnection] = set()  # the pool itself holds them weakly
 
     async def script(request: Request, connection: Connection) -> None:
-        connections.update(client._pool._all)
+        connections.update(client._http._pool._all)
         await send_head(request, connection)
 
     gateway.script = script
@@ -294,14 +294,14 @@ MOMENT_S, LATER_S = 0.01, 0.05  # real time; only the event loop's own clock mov
 
 
 @pytest.fixture
-async def connection() -> GatewayConnection:
+async def connection() -> HttpConnection:
     """A connection to nowhere that expects a response; the test passes the bytes to it."""
-    connection = GatewayConnection(asyncio.get_running_loop())
+    connection = HttpConnection(asyncio.get_running_loop())
     connection.send(b"")
     return connection
 
 
-async def read_ok(connection: GatewayConnection, timeout_s: float) -> None:
+async def read_ok(connection: HttpConnection, timeout_s: float) -> None:
     """Let a head come at once, and make the connection expect the next one."""
     reading = asyncio.create_task(connection.read_head(timeout_s))
     await asyncio.sleep(0)
@@ -310,7 +310,7 @@ async def read_ok(connection: GatewayConnection, timeout_s: float) -> None:
     connection.send(b"")
 
 
-async def test_provisional_responses_do_not_move_the_deadline(connection: GatewayConnection) -> None:
+async def test_provisional_responses_do_not_move_the_deadline(connection: HttpConnection) -> None:
     """A Gateway that sends one after the other would be waited for without end."""
     reading = asyncio.create_task(connection.read_head(MOMENT_S))
     while not reading.done():
@@ -321,7 +321,7 @@ async def test_provisional_responses_do_not_move_the_deadline(connection: Gatewa
         await reading
 
 
-async def test_a_head_can_be_read_after_its_deadline(connection: GatewayConnection) -> None:
+async def test_a_head_can_be_read_after_its_deadline(connection: HttpConnection) -> None:
     """The late response may tell what became of an order."""
     with pytest.raises(TimeoutError):
         await connection.read_head(MOMENT_S)
@@ -331,7 +331,7 @@ async def test_a_head_can_be_read_after_its_deadline(connection: GatewayConnecti
     assert (await connection.read_head())[0].code == 200
 
 
-async def test_a_shorter_deadline_after_a_longer_one_holds(connection: GatewayConnection) -> None:
+async def test_a_shorter_deadline_after_a_longer_one_holds(connection: HttpConnection) -> None:
     """The timer of the earlier call is still set."""
     await read_ok(connection, TEST_TIMEOUT_S)
 
@@ -339,7 +339,7 @@ async def test_a_shorter_deadline_after_a_longer_one_holds(connection: GatewayCo
         await connection.read_head(MOMENT_S)
 
 
-async def test_a_longer_deadline_after_a_shorter_one_is_waited_for(connection: GatewayConnection) -> None:
+async def test_a_longer_deadline_after_a_shorter_one_is_waited_for(connection: HttpConnection) -> None:
     """The timer of the earlier call must not end this one."""
     await read_ok(connection, MOMENT_S)
     began = asyncio.get_running_loop().time()
@@ -350,7 +350,7 @@ async def test_a_longer_deadline_after_a_shorter_one_is_waited_for(connection: G
     assert asyncio.get_running_loop().time() - began >= LATER_S - time.get_clock_info("monotonic").resolution
 
 
-async def test_no_timer_outlives_its_connection(connection: GatewayConnection) -> None:
+async def test_no_timer_outlives_its_connection(connection: HttpConnection) -> None:
     """It would hold the memory of the connection until its time."""
     await read_ok(connection, TEST_TIMEOUT_S)
     timer = connection._head_timer

@@ -1,4 +1,4 @@
-"""A connection to the Gateway: aiohttp's client protocol, corrected for the Gateway's behaviour.
+"""A connection to a server: aiohttp's client protocol, corrected for the behaviour of IBKR's Gateway.
 
 It uses aiohttp's parser in C and its flow control, without aiohttp's session. Three problems are corrected here:
 
@@ -27,8 +27,8 @@ STATUS_LINE_BYTES = 12  # bytes at the start of a response that contain its stat
 MAX_HEAD_BYTES = 16 * 1024  # bytes held back at most; longer heads are left to the parser
 
 
-class GatewayConnection(ResponseHandler):
-    """One connection to the Gateway."""
+class HttpConnection(ResponseHandler):
+    """One connection to a server."""
 
     response_started = False
     """Whether a byte of the response to the current call has come."""

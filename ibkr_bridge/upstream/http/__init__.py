@@ -1,0 +1,1 @@
+"""What all upstreams that speak HTTP have in common: connections, deadlines, ghost calls, one sending of a change."""
