@@ -339,6 +339,24 @@ class PreflightDone(ProfileEvent):
 
 
 @dataclass(frozen=True)
+class AccessGranted(ProfileEvent):
+    """IBKR gave access without a Gateway: a live session token, or a bearer token."""
+
+    event = "access.granted"
+    lasts_s: int
+
+
+@dataclass(frozen=True)
+class AccessRefused(ProfileEvent):
+    """IBKR gave no access; the bridge asks again after a pause."""
+
+    event = "access.refused"
+    level = "warning"
+    refusal: str
+    next_try_s: int
+
+
+@dataclass(frozen=True)
 class KeeperFailed(ProfileEvent):
     """A round of the keeper raised an unexpected error. The next round starts as usual."""
 

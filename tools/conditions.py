@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ibkr_bridge.conditions.condition import KINDS, Kind
-from ibkr_bridge.session.session_api import GATEWAY_HINTS
+from ibkr_bridge.session.gateway_session_api import GATEWAY_HINTS
 from ibkr_bridge.session.state_machine import REASONS
 from tools.marked_section import write_section
 

@@ -16,6 +16,7 @@ from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.penalty_box import PenaltyBox
 from ibkr_bridge.limits.penalty_gate import PenaltyGate
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
+from ibkr_bridge.oauth.credential import Credential
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.writer import JournalWriter
@@ -29,7 +30,7 @@ from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.pipeline import Pipeline
 from ibkr_bridge.profiles.profile import Profile
-from ibkr_bridge.profiles.roads import gateway_road
+from ibkr_bridge.profiles.roads import road_of
 from ibkr_bridge.profiles.topic_reads import topic_reads
 from ibkr_bridge.quirks.completion import CompleteReads
 from ibkr_bridge.quirks.composition import ComposeReads
@@ -76,12 +77,22 @@ def gateway_stages(
 
 
 def build_profile(
-    name: str, settings: Settings, clock: Clock, bus: events.Bus, redactor: Redactor, options: ProfileOptions
+    name: str,
+    settings: Settings,
+    clock: Clock,
+    bus: events.Bus,
+    redactor: Redactor,
+    options: ProfileOptions,
+    credential: Credential | None = None,
 ) -> Profile:
     """Build a profile.
 
+    Args:
+        credential: signs in its username, on a road without a Gateway.
+
     Raises:
         OSError: the CA file cannot be read as certificates.
+        ValueError: its road needs a credential, and there is none.
     """
     bus = events.ProfileBus(bus, name)
 
@@ -89,7 +100,7 @@ def build_profile(
         return settings.state_dir / f"{name}.{kind}.{extension}" if settings.state_dir else None
 
     # The keeper is built below, and the road asks it for the session id.
-    road = gateway_road(settings, clock, bus, redactor, file, session_id=lambda: keeper.session_id())  # noqa: PLW0108
+    road = road_of(settings, credential, clock, bus, redactor, file, lambda: keeper.session_id())  # noqa: PLW0108
     upstream = road.upstream
     limits = options.limits or Limits.of(upstream.traits)
     penalty_box = PenaltyBox(file("penalty"), bus, clock.utc, upstream.traits)
@@ -97,7 +108,7 @@ def build_profile(
     admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits)
     cached_reads = options.cached_reads(clock, admission.is_overtaken)
     suppressed_questions = SuppressedQuestions(file("suppressed"), bus)
-    selected_account = SelectedAccount(file("selected_account"), bus)
+    selected_account = SelectedAccount(file("selected_account") if road.offers_brokerage else None, bus)
     keeper = Keeper(
         name,
         road.session_api(
@@ -105,12 +116,16 @@ def build_profile(
                 upstream, admission, penalty_box, cached_reads, completion.observer, persistent_windows.record
             )
         ),
-        Policy(*(settings.gateway_watch_s, settings.compete, settings.region, settings.maintenance), settings.resets),
+        Policy(
+            *(road.check_interval_s, settings.compete, settings.region, settings.maintenance, settings.resets),
+            max_age_s=road.max_age_s,
+            opening_interval_s=road.opening_interval_s,
+        ),
         clock,
         bus,
         redactor,
         TrafficView(lambda: penalty_box.box_left_s > 0, penalty_box.enter),
-        (lambda: None) if settings.read_only else suppressed_questions.resend_call,
+        suppressed_questions.resend_call if road.offers_brokerage and not settings.read_only else lambda: None,
         selected_account,
     )
     trading_pause = TradingPause(file("paused"), bus)

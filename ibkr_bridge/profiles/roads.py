@@ -1,37 +1,27 @@
 """The roads to IBKR: for each kind, what a profile needs of it.
 
-A road is an upstream, what the upstream keeps over a restart, and the session calls of its keeper. Everything else of a
-profile is the same on every road. This is the only module above `upstream/` that names the classes of an upstream.
+Everything else of a profile is the same on every road. Besides `oauth_road.py` this is the only module above
+`upstream/` that names the classes of an upstream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ibkr_bridge import events
-from ibkr_bridge.calls.upstream_port import Upstream, UpstreamState
 from ibkr_bridge.clock import Clock
-from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.config.settings import RoadKind, Settings
+from ibkr_bridge.oauth.credential import Credential
+from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.redaction import Redactor
-from ibkr_bridge.session.session_api import GatewaySessionApi, SessionApi, SessionUpstream
+from ibkr_bridge.session.gateway_session_api import GatewaySessionApi
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from ibkr_bridge.upstream.gateway.tls import tls_policy
 
 StateFile = Callable[[str], Path | None]
 """The path of a file of this profile in the state directory, by its kind; None if there is no directory."""
-
-
-@dataclass(frozen=True)
-class Road:
-    """What a profile needs of one kind of upstream."""
-
-    upstream: Upstream
-    state: UpstreamState
-    session_api: Callable[[SessionUpstream], SessionApi]
-    """Makes the keeper's calls, for an upstream that counts them in IBKR's limits."""
 
 
 def gateway_road(
@@ -59,4 +49,52 @@ def gateway_road(
         unix_socket=settings.gateway_socket,
         session_id=session_id,
     )
-    return Road(upstream, cookies, GatewaySessionApi)
+    return Road(upstream, cookies, GatewaySessionApi, settings.gateway_watch_s)
+
+
+def oauth_road(
+    settings: Settings,
+    credential: Credential,
+    clock: Clock,
+    bus: events.Bus,
+    redactor: Redactor,
+    state_file: StateFile,
+    session_id: Callable[[], str],
+) -> Road:
+    """To IBKR's Web API without a Gateway.
+
+    The modules of this road are loaded here: they need `cryptography`, which a bridge behind a Gateway never uses.
+
+    Args:
+        credential: signs in one username.
+        state_file: not used: nothing of this road is kept over a restart.
+        session_id: returns IBKR's session id from the last tickle; empty if there is none.
+
+    Raises:
+        OSError: the CA file cannot be read as certificates.
+    """
+    from ibkr_bridge.profiles.oauth_road import build  # loads cryptography
+
+    return build(settings, credential, clock, bus, redactor, session_id)
+
+
+def road_of(
+    settings: Settings,
+    credential: Credential | None,
+    clock: Clock,
+    bus: events.Bus,
+    redactor: Redactor,
+    state_file: StateFile,
+    session_id: Callable[[], str],
+) -> Road:
+    """The road that the settings name.
+
+    Raises:
+        OSError: the CA file cannot be read as certificates.
+        ValueError: the road needs a credential, and there is none.
+    """
+    if settings.road is RoadKind.GATEWAY:
+        return gateway_road(settings, clock, bus, redactor, state_file, session_id)
+    if credential is None:
+        raise ValueError(f"the profile {settings.profile} has no credential; import one: profile import")
+    return oauth_road(settings, credential, clock, bus, redactor, state_file, session_id)

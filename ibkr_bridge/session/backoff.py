@@ -39,9 +39,9 @@ class ReopenBackoff:
             self._attempts.pop()
         self._in_a_row, self._not_before = 0, 0.0
 
-    def grant_grace(self, now: float) -> None:
-        """After a fresh login, wait until the Gateway has had time to open the session itself."""
-        self._not_before = now + GRACE_S
+    def grant_grace(self, now: float, seconds: float = GRACE_S) -> None:
+        """After a fresh login, wait until the upstream has had time to open the session itself."""
+        self._not_before = now + seconds
 
     def wait_to_open(self, now: float, *, maintenance: bool) -> float:
         """Seconds until the session may be requested; 0 means now."""

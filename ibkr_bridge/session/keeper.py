@@ -34,8 +34,7 @@ from ibkr_bridge.session.state_machine import Action, Observation, Session, Sess
 TICKLE_RETRY_S = 2.0  # seconds after a tickle that failed, then twice as long each time
 TICKLE_INTERVAL_S = 60.0  # seconds, as IBKR recommends; its idle time-out is 5 to 6 minutes
 MIN_INTERVAL_S = 0.25  # seconds between two checks, however many are requested: IBKR allows 10 calls a second in all
-OPENING_INTERVAL_S = 0.5  # seconds between checks while the session opens, for the first EAGER_ROUNDS; then as usual
-EAGER_ROUNDS = 20
+EAGER_ROUNDS = 20  # in which checks are more frequent while the session opens; then they come as usual
 RATE_LIMITED_INTERVAL_S = 60.0  # seconds; IBKR has refused calls with 429
 MAX_INTERVAL_S = 30.0  # seconds between checks of a Gateway that does not answer
 PREFLIGHT_INTERVAL_S = 5.0
@@ -125,6 +124,8 @@ class Keeper(SessionStatus):
     def next_action(self) -> str:
         """What the keeper does next by itself, and when."""
         next_check = f"next check in {max(0.0, self.next_check_at - self._clock.now()):.1f} s"
+        if self._api.next_act:
+            return self._api.next_act
         if self.session.state in REQUESTING_STATES:
             return f"{next_check}, next attempt to open the session in {self._opener.wait_s:.0f} s"
         if self.session.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM:
@@ -154,6 +155,7 @@ class Keeper(SessionStatus):
         """Check the session on request, and request the brokerage session where calls fail, as the backoff allows."""
         earlier_count = self._opener.request_count
         self._is_reopen_requested = True
+        self._api.request_access()
         await self.check_now()
         if self.session.has_login:
             await self.wait_until_up(Layer.BROKERAGE, CHECK_TIMEOUT_S)
@@ -170,7 +172,7 @@ class Keeper(SessionStatus):
         self._slow_down_over.set()
 
     async def log_out(self) -> int:
-        """End the login at IBKR; only a person or IBeam can make a new one."""
+        """End the login at IBKR; only a person can begin a new one."""
         status = await self._api.log_out()
         await self.check_now()
         return status
@@ -429,9 +431,9 @@ class Keeper(SessionStatus):
         if self._is_to_slow_down(session):
             return RATE_LIMITED_INTERVAL_S
         if session.state in REQUESTING_STATES and self._rounds_in_state < EAGER_ROUNDS:
-            return min(OPENING_INTERVAL_S, max(MIN_INTERVAL_S, self._opener.wait_s))
+            return min(self._policy.opening_interval_s, max(MIN_INTERVAL_S, self._opener.wait_s))
         if session.state is SessionState.COMPETING and self._clock.now() - self._opener.requested_at < RECLAIM_WATCH_S:
-            return OPENING_INTERVAL_S
+            return self._policy.opening_interval_s
         if session.state is SessionState.SILENT:
             return exponential_backoff(self._policy.watch, self._rounds_in_state, MAX_INTERVAL_S)
         return min(self._policy.watch, TICKLE_RETRY_S) if self._tickle_failures == 1 else self._policy.watch

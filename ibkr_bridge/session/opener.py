@@ -63,12 +63,13 @@ class SessionOpener:
     @property
     def wait_s(self) -> float:
         """Seconds until the session may be requested."""
-        return self._backoff.wait_to_open(self._clock.now(), maintenance=self._is_in_maintenance())
+        backoff_s = self._backoff.wait_to_open(self._clock.now(), maintenance=self._is_in_maintenance())
+        return max(backoff_s, self._api.opening_wait_s)
 
     @property
     def reclaim_wait_s(self) -> float:
         """Seconds until the session may be taken back from a competing program."""
-        return self._backoff.wait_to_reclaim(self._clock.now())
+        return max(self._backoff.wait_to_reclaim(self._clock.now()), self._api.opening_wait_s)
 
     @property
     def are_reclaims_exhausted(self) -> bool:
@@ -87,8 +88,8 @@ class SessionOpener:
             await self._request(reclaim=True)
 
     async def grant_grace(self) -> None:
-        """After a fresh login the Gateway opens the session itself: leave it some seconds for that."""
-        self._backoff.grant_grace(self._clock.now())
+        """After a fresh login a Gateway opens the session itself: leave it some seconds for that."""
+        self._backoff.grant_grace(self._clock.now(), self._api.grace_s)
 
     def record_success(self) -> None:
         """The session is open."""

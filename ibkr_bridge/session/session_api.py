@@ -1,4 +1,4 @@
-"""The keeper's calls to the Gateway: eight calls, one at a time, and how their responses are read.
+"""The keeper's calls to IBKR: eight calls, one at a time, and how their responses are read.
 
 They do not use the slots of callers: they are few, short and spaced. None of them raises; a failure is an observation.
 """
@@ -45,33 +45,10 @@ OBSERVATION_OF_ERROR = {
     GatewayTimeout: Observation.TIMEOUT,
     GatewayProtocolError: Observation.UNUSABLE_RESPONSE,
 }
-GATEWAY_HINTS = SessionHints(
-    {
-        Observation.SESSION: "nothing to do",
-        Observation.ESTABLISHING: "wait a few seconds; IBKR is loading the accounts",
-        Observation.LOGIN_ONLY: "wait a few seconds; the bridge is reopening the brokerage session",
-        Observation.SESSION_UNUSABLE: "wait; IBKR reports a session but refuses brokerage calls, and the bridge "
-        "requests the session again; if it lasts, sign in again at the Gateway",
-        Observation.DISCONNECTED: "wait a few seconds; IBKR disconnected the brokerage session, and the bridge is "
-        "reopening it; the login is alive",
-        Observation.UNCLEAR: "wait; IBKR does not show whether the login is alive; if it lasts, sign in again",
-        Observation.COMPETING: "sign out of TWS, IBKR Mobile or Client Portal with this user, or use another user",
-        Observation.NO_LOGIN: "sign in at the Gateway: open its address in a browser, or start IBeam",
-        Observation.NO_CONNECTION: "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL",
-        Observation.FORBIDDEN: "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it",
-        Observation.TIMEOUT: "wait; the Gateway accepts calls and IBKR does not answer them: look at IBKR's system "
-        "status page; a restart of the Gateway costs the login and helps only in the condition `gateway_stuck`",
-        Observation.UNUSABLE_RESPONSE: "IBKR answers with errors; wait, and if it lasts, see its system status page",
-        Observation.RATE_LIMITED: "IBKR limits this user's calls; wait",
-    },
-    yielding="the bridge leaves the session to the other program; the Gateway then logs itself out within 30 s, and "
-    "IBeam, if it runs, signs in and competes: stop IBeam first, or set IBKR_COMPETE=reclaim",
-    reclaims_exhausted="the bridge took the session back three times this hour and now leaves it to the other "
-    "program: sign out there",
-    openings_fail="the brokerage session did not open after several requests; usual causes: the login waits for an "
-    "approval (look at IBKR Mobile), another login of this user is active (sign out there), or a permission or an "
-    "agreement is missing (look at Client Portal); then sign in again at the Gateway",
-)
+
+
+ObserveResponse = Callable[[int, object], Observation]
+"""What a response of a check shows, by its status and its parsed body."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +71,7 @@ class PreflightResult:
 
 
 class SessionUpstream(Protocol):
-    """The upstream, as far as the Gateway's session calls use it."""
+    """The upstream, as far as the session calls use it."""
 
     async def send(self, call: Call, *, timeout_s: float | None = ..., on_released: OnReleased = ...) -> Response:
         """See `KeeperUpstream.send`."""
@@ -110,6 +87,25 @@ class SessionApi(Protocol):
     @property
     def hints(self) -> SessionHints:
         """What a person should do at this upstream."""
+        ...
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds after a fresh login in which the upstream may open the brokerage session itself; 0 if never."""
+        ...
+
+    @property
+    def opening_wait_s(self) -> float:
+        """Seconds for which the brokerage session must not be requested, as the upstream has refused it."""
+        ...
+
+    @property
+    def next_act(self) -> str:
+        """What the upstream does next by itself to get access, and when; empty if it has access."""
+        ...
+
+    def request_access(self) -> None:
+        """A person wants the session now, and has probably changed something."""
         ...
 
     @property
@@ -174,17 +170,19 @@ class SessionApi(Protocol):
         ...
 
 
-class GatewaySessionApi:
-    """The `SessionApi` of the Client Portal Gateway.
+class IbkrSessionApi:
+    """What is the same of a `SessionApi` on every road to IBKR's Web API.
 
     Args:
         upstream: where to send calls.
+        hints: what a person should do on this road.
     """
 
-    hints = GATEWAY_HINTS
+    grace_s = 0.0
 
-    def __init__(self, upstream: SessionUpstream) -> None:
+    def __init__(self, upstream: SessionUpstream, hints: SessionHints) -> None:
         self._upstream = upstream
+        self.hints = hints
         self.on_late_check: Callable[[], None] = noop
         self.status_body: dict[str, object] = {}
         """The last usable response of `auth/status`."""
@@ -193,12 +191,33 @@ class GatewaySessionApi:
         self.problem_hint = ""
         """What to do about the problem of the last check, if it had one."""
         self.unanswered = 0
-        """Checks that were given up here and that the Gateway has not answered yet."""
+        """Checks that were given up here and that the upstream has not answered yet."""
         self.is_opening = False
-        """Whether the Gateway still works on the last request for the session."""
+        """Whether the upstream still works on the last request for the session."""
+
+    @property
+    def _check_timeout_s(self) -> float:
+        return CHECK_TIMEOUT_S
+
+    @property
+    def opening_wait_s(self) -> float:
+        """See `SessionApi.opening_wait_s`; where a person signs in, the backoff alone decides."""
+        return 0.0
+
+    @property
+    def next_act(self) -> str:
+        """See `SessionApi.next_act`; where a person signs in, the upstream does nothing itself."""
+        return ""
+
+    def request_access(self) -> None:
+        """See `SessionApi.request_access`; where a person signs in, there is nothing to do."""
 
     async def check_status(self) -> Observation:
         """Check `auth/status`, the only reliable source."""
+        return await self._check(AUTH_STATUS, observe_status)
+
+    async def _check(self, path: tuple[str, ...], observe: ObserveResponse) -> Observation:
+        """Check the session by one call."""
         given_up = False
 
         def answered() -> None:
@@ -208,20 +227,24 @@ class GatewaySessionApi:
 
         self.unanswered += 1
         try:
-            call = Call("GET", api_path(AUTH_STATUS), request_headers(()))
-            response = await self._upstream.send(call, timeout_s=CHECK_TIMEOUT_S, on_released=answered)
+            call = Call("GET", api_path(path), request_headers(()))
+            response = await self._upstream.send(call, timeout_s=self._check_timeout_s, on_released=answered)
         except GatewayError as exc:
             given_up = True
             self.problem_hint, self.status_message = exc.hint, ""
             return OBSERVATION_OF_ERROR[type(exc)]
-        body = _parse_whole(response)
+        body = parse_whole(response)
         self.status_message = message_of(response.body)
-        if is_access_denied(response.status, response.body):
+        if self._is_forbidden(response):
             return Observation.FORBIDDEN
-        observation = observe_status(response.status, body)
+        observation = observe(response.status, body)
         if isinstance(body, dict) and observation not in (Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED):
             self.status_body = body
         return observation
+
+    def _is_forbidden(self, response: Response) -> bool:
+        """Whether the upstream refuses the address of this machine."""
+        return is_access_denied(response.status, response.body)
 
     def _on_opened(self) -> None:
         self.is_opening = False
@@ -230,7 +253,7 @@ class GatewaySessionApi:
         """Ask by `tickle`, which costs nothing, then by `/sso/validate`, which IBKR allows once a minute."""
         for path in (TICKLE, VALIDATE):
             response = await self._send_or_none(Call("GET", api_path(path), request_headers(())), TICKLE_TIMEOUT_S)
-            is_alive = shows_login(response.status, _parse_whole(response)) if response else None
+            is_alive = shows_login(response.status, parse_whole(response)) if response else None
             if is_alive is not None:
                 return is_alive
         return None
@@ -254,7 +277,7 @@ class GatewaySessionApi:
         first, second = PREFLIGHT_PATHS
         call = Call("GET", first, request_headers(()))
         response = await self._send_or_none(call, CHECK_TIMEOUT_S)
-        body = _parse_whole(response) if response else None
+        body = parse_whole(response) if response else None
         if response is not None and refuses_for_session(call, response):
             return PreflightResult(PreflightOutcome.REFUSED)
         portfolio = await self._get_json(second, CHECK_TIMEOUT_S)
@@ -288,7 +311,7 @@ class GatewaySessionApi:
     async def _get_json(self, path: str, timeout_s: float) -> object:
         """The JSON of a GET's response; None if there is none."""
         response = await self._send_or_none(Call("GET", path, request_headers(())), timeout_s)
-        body = _parse_whole(response) if response else None
+        body = parse_whole(response) if response else None
         return body if response and response.status == 200 else None
 
     async def _send_or_none(self, call: Call, timeout_s: float, on_released: OnReleased = noop) -> Response | None:
@@ -298,7 +321,7 @@ class GatewaySessionApi:
             return None
 
 
-def _parse_whole(response: Response) -> object:
+def parse_whole(response: Response) -> object:
     """The parsed body; None if it is not JSON, or is too large for such a response."""
     discard(response)
     return parse_json(response.body) if response.body_stream is None else None

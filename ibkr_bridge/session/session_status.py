@@ -25,6 +25,7 @@ MAX_AGE_S = 5.0  # seconds; an older status is refreshed before it is returned
 CHECK_TIMEOUT_S = 3.0  # seconds that a caller waits for that
 MAX_OVERDUE_S = 25.0  # seconds a round may be late; the longest, with no call answered, takes 21
 MAX_WAITERS = 64  # callers that wait for one check; more get the known status at once, so that they hold no connections
+OPENING_INTERVAL_S = 0.5  # seconds between checks while the session opens, where IBKR's limits allow it
 STARTING_HINT = "wait a moment"
 
 
@@ -33,10 +34,15 @@ class Policy:
     """The settings of the keeper."""
 
     watch: float
+    """Seconds between two checks."""
     compete: Compete
     region: Region
     maintenance: tuple[WeeklyWindow, ...]
     resets: tuple[WeeklyMoment, ...] = (DAILY_RESET,)
+    max_age_s: float = MAX_AGE_S
+    """An older status is refreshed before it is returned."""
+    opening_interval_s: float = OPENING_INTERVAL_S
+    """Seconds between two checks while the session opens."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,21 @@ class SessionHints:
     """What a person should do at one kind of upstream, in its own words."""
 
     by_observation: Mapping[Observation, str]
+    """For each observation that this upstream can make."""
     yielding: str
     """If the session is left to a competing program, as the settings say."""
     reclaims_exhausted: str
     """If the session is left to a competing program after it was taken back too often."""
     openings_fail: str
     """If the brokerage session does not open, however often it is requested."""
+    details: Mapping[SessionState, str] = field(default_factory=dict)
+    """What is the case in a state, where this upstream has words of its own."""
+    forbidden: str = "IBKR refuses the address of this machine"
+    """What is the case if the upstream refuses this address."""
+    forbidden_hint: str | None = None
+    """What to do about it; None for that of the error."""
+    needs_person: bool = False
+    """Whether only a person or a program of his can sign in."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +155,12 @@ class SessionStatus:
         session = session or self.session
         if session.state is SessionState.COMPETING and self._policy.compete is Compete.YIELD:
             return self._hints.yielding
-        return STARTING_HINT if session.observation is None else self._hints.by_observation[session.observation]
+        return STARTING_HINT if session.observation is None else self._hints.by_observation.get(session.observation, "")
+
+    @property
+    def words(self) -> SessionHints:
+        """The words of this upstream."""
+        return self._hints
 
     @property
     def maintenance_end(self) -> datetime | None:
@@ -177,12 +197,13 @@ class SessionStatus:
         self._is_check_requested = True
         self._wake.set()
 
-    async def current(self, max_age: float = MAX_AGE_S) -> Session:
-        """The session, checked within the last `max_age` seconds if the Gateway answers within 3 s.
+    async def current(self, max_age: float | None = None) -> Session:
+        """The session, checked within the last `max_age` seconds if IBKR answers within 3 s.
 
         Concurrent callers share one check. A ready session that cannot be checked again in time is not returned as
         ready.
         """
+        max_age = self._policy.max_age_s if max_age is None else max_age
         if not self._is_fresh(max_age) and self._may_wake and self._waiter_count < MAX_WAITERS:
             await self._refresh(max_age)
         if self._is_fresh(max_age) or self.session.state is not SessionState.READY:

@@ -8,6 +8,7 @@ brokerage session is lost, the Gateway logs itself out at its next tickle (every
        │           │ ▲          │ ▲
        ▼           ▼ │          ▼ │
     UNREACHABLE · SILENT · SIGNED_OUT                            no call can succeed in these
+    ACTIVATING · CREDENTIAL_REFUSED                              nor in these; without a Gateway only
 
 A response of `auth/status` changes the state, together with what brokerage calls showed (`refused_calls.py`) and whether the
 login is still valid, where the flags leave it open. Everything else only makes the keeper check sooner.
@@ -27,6 +28,8 @@ class SessionState(Enum):
     UNREACHABLE = "unreachable"  # no connection, or the Gateway refuses this address
     SILENT = "silent"  # it connects, and no usable response comes
     SIGNED_OUT = "signed_out"  # nobody is signed in
+    ACTIVATING = "activating"  # IBKR does not know the consumer key yet: it counts after a reset
+    CREDENTIAL_REFUSED = "credential_refused"  # IBKR gives no access with this credential: a person must act
     OPENING = "opening"  # the login is fine, the brokerage session is being opened
     COMPETING = "competing"  # the same user trades somewhere else
     UNUSABLE = "unusable"  # auth/status shows a session, but IBKR refuses brokerage calls
@@ -44,6 +47,11 @@ class Observation(Enum):
     UNCLEAR = "unclear"  # not connected, and nothing shows whether the login is still valid
     COMPETING = "competing"  # another session of the same user
     NO_LOGIN = "no_login"  # 401, "no session", or not connected and the login has ended
+    ACTIVATING = "activating"  # "invalid consumer": not active at IBKR yet
+    CREDENTIAL_REFUSED = "credential_refused"  # "invalid signature": a key or the secret is wrong
+    SECRET_LOST = "secret_lost"  # noqa: S105  # IBKR has no secret for the access token
+    REVOKED = "revoked"  # the same, and the token has worked before
+    MISMATCH = "mismatch"  # IBKR derived another live session token
     NO_CONNECTION = "no_connection"  # no connection
     FORBIDDEN = "forbidden"  # the Gateway's address rules
     TIMEOUT = "timeout"  # no response in time
@@ -94,6 +102,11 @@ REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints f
     Observation.UNCLEAR:           "login_unclear",
     Observation.COMPETING:         "competing",
     Observation.NO_LOGIN:          "signed_out",
+    Observation.ACTIVATING:        "activating",
+    Observation.CREDENTIAL_REFUSED: "credential_refused",
+    Observation.SECRET_LOST:       "secret_lost",
+    Observation.REVOKED:           "revoked",
+    Observation.MISMATCH:          "mismatch",
     Observation.NO_CONNECTION:     "gateway_unreachable",
     Observation.FORBIDDEN:         "gateway_forbidden",
     Observation.TIMEOUT:           "gateway_timeout",
@@ -101,26 +114,36 @@ REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints f
     Observation.RATE_LIMITED:      "rate_limited",
 }
 
+NO_ACCESS = (Observation.ACTIVATING, Observation.CREDENTIAL_REFUSED, Observation.SECRET_LOST, Observation.REVOKED, Observation.MISMATCH)
+"""Observations that only an upstream without a Gateway makes: IBKR gives no access."""
+
 S, A = SessionState, Action
 # Every pair of the two enums, no more, no less. Rows: the state; columns: the observation.
 _COLUMNS = (
     Observation.SESSION, Observation.SESSION_UNUSABLE, Observation.ESTABLISHING, Observation.LOGIN_ONLY, Observation.DISCONNECTED,
     Observation.COMPETING, Observation.UNCLEAR, Observation.NO_LOGIN, Observation.NO_CONNECTION, Observation.FORBIDDEN, Observation.TIMEOUT,
     Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
+    *NO_ACCESS,
+)
+_NO_ACCESS = (  # from every state, for the last five columns
+    (S.ACTIVATING, ()), (S.CREDENTIAL_REFUSED, ()), (S.CREDENTIAL_REFUSED, ()), (S.CREDENTIAL_REFUSED, ()), (S.CREDENTIAL_REFUSED, ()),
 )
 _UP, _BAD, _WAIT, _OPEN, _COMPETING = (S.READY, (A.PREPARE,)), (S.UNUSABLE, (A.OPEN,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
 _STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
 _OUT, _GONE, _SILENT = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())
 _GRID: Mapping[SessionState, tuple[tuple[SessionState, tuple[Action, ...]], ...]] = {
     #                session refused establ. login   disconn. compet.     unclear  none  no conn. forbid. timeout  useless  limited
-    S.STARTING:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.STARTING, ())),
-    S.UNREACHABLE: (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _SILENT),
-    S.SILENT:      (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _SILENT),
-    S.SIGNED_OUT:  (_UP,    _BAD,   _WAIT,  _FRESH, _FRESH,  _COMPETING, _OUT,    _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _OUT),
-    S.OPENING:     (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _WAIT),
-    S.COMPETING:   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.COMPETING, ())),
-    S.UNUSABLE:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.UNUSABLE, ())),
-    S.READY:       (_STAY,  _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _STAY),
+    S.STARTING:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.STARTING, ()), *_NO_ACCESS),
+    S.UNREACHABLE: (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _SILENT, *_NO_ACCESS),
+    S.SILENT:      (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _SILENT, _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _SILENT, *_NO_ACCESS),
+    S.SIGNED_OUT:  (_UP,    _BAD,   _WAIT,  _FRESH, _FRESH,  _COMPETING, _OUT,    _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _OUT, *_NO_ACCESS),
+    S.ACTIVATING:  (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OUT,    _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.ACTIVATING, ()), *_NO_ACCESS),
+    S.CREDENTIAL_REFUSED:
+                   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OUT,    _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.CREDENTIAL_REFUSED, ()), *_NO_ACCESS),
+    S.OPENING:     (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _WAIT, *_NO_ACCESS),
+    S.COMPETING:   (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.COMPETING, ()), *_NO_ACCESS),
+    S.UNUSABLE:    (_UP,    _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, (S.UNUSABLE, ()), *_NO_ACCESS),
+    S.READY:       (_STAY,  _BAD,   _WAIT,  _OPEN,  _OPEN,   _COMPETING, _OPEN,   _OUT, _GONE,   _GONE,  _SILENT, _SILENT, _STAY, *_NO_ACCESS),
 }
 # fmt: on
 TRANSITIONS: Mapping[tuple[SessionState, Observation], tuple[SessionState, tuple[Action, ...]]] = {

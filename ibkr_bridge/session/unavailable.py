@@ -8,11 +8,13 @@ from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 
 RETRY_AFTER_S = 5.0  # seconds; sent while the session is down for an unknown time
 OPENING_RETRY_AFTER_S = 1.0  # seconds; while the session is being opened
-STATE_DETAILS = {
+STATE_DETAILS = {  # the upstream may have words of its own: `SessionHints.details`
     SessionState.STARTING: "the session has not been checked yet",
-    SessionState.UNREACHABLE: "there is no connection to the Gateway",
-    SessionState.SILENT: "the Gateway sends no usable response",
-    SessionState.SIGNED_OUT: "nobody is signed in at the Gateway",
+    SessionState.UNREACHABLE: "there is no connection to IBKR",
+    SessionState.SILENT: "IBKR sends no usable response",
+    SessionState.SIGNED_OUT: "there is no session at IBKR",
+    SessionState.ACTIVATING: "IBKR does not know the consumer key yet",
+    SessionState.CREDENTIAL_REFUSED: "IBKR gives no access with this credential",
     SessionState.OPENING: "the brokerage session is being opened",
     SessionState.COMPETING: "another session of the same user holds the brokerage session",
     SessionState.UNUSABLE: "IBKR refuses brokerage calls although it reports a brokerage session",
@@ -36,21 +38,18 @@ def unavailable_error(session_status: SessionStatus, checked: Session | None = N
         checked: the session, if it was checked for this call.
     """
     session = checked or session_status.session
-    hint = session_status.hint(session)
+    hint, words = session_status.hint(session), session_status.words
+    what = words.details.get(session.state, STATE_DETAILS[session.state])
     if session.observation is Observation.FORBIDDEN:
-        return GatewayForbidden("the Gateway answers Access Denied", retry_after=RETRY_AFTER_S)
+        return GatewayForbidden(words.forbidden, hint=words.forbidden_hint, retry_after=RETRY_AFTER_S)
     if session.state is SessionState.UNREACHABLE:
-        return GatewayUnreachable(STATE_DETAILS[session.state], hint=hint, retry_after=RETRY_AFTER_S)
+        return GatewayUnreachable(what, hint=hint, retry_after=RETRY_AFTER_S)
     end = session_status.maintenance_end
     if end is not None and session.state in SELF_HEALING:
         remaining_s = (end - session_status.utc()).total_seconds()
-        return Maintenance(
-            f"IBKR maintenance until {end:%H:%M} UTC: {STATE_DETAILS[session.state]}", retry_after=remaining_s
-        )
+        return Maintenance(f"IBKR maintenance until {end:%H:%M} UTC: {what}", retry_after=remaining_s)
     soon = session.state in (SessionState.OPENING, SessionState.UNUSABLE, SessionState.STARTING)
-    words = f"; IBKR says: {session_status.ibkr_message}" if session_status.ibkr_message else ""
-    error = SessionUnavailable(
-        STATE_DETAILS[session.state] + words, hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S
-    )
-    error.needs_sign_in = session.state is SessionState.SIGNED_OUT
+    said = f"; IBKR says: {session_status.ibkr_message}" if session_status.ibkr_message else ""
+    error = SessionUnavailable(what + said, hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S)
+    error.needs_sign_in = words.needs_person and session.state is SessionState.SIGNED_OUT
     return error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import WeeklyWindow
-from ibkr_bridge.session.session_api import GATEWAY_HINTS
-from ibkr_bridge.session.session_status import Policy, SessionStatus
+from ibkr_bridge.session.gateway_session_api import GATEWAY_HINTS
+from ibkr_bridge.session.session_status import Policy, SessionHints, SessionStatus
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 from tests.clocks import ManualClock
 
@@ -14,6 +14,8 @@ OBSERVED = {
     SessionState.UNREACHABLE: Observation.NO_CONNECTION,
     SessionState.SILENT: Observation.TIMEOUT,
     SessionState.SIGNED_OUT: Observation.NO_LOGIN,
+    SessionState.ACTIVATING: Observation.ACTIVATING,
+    SessionState.CREDENTIAL_REFUSED: Observation.CREDENTIAL_REFUSED,
     SessionState.OPENING: Observation.LOGIN_ONLY,
     SessionState.COMPETING: Observation.COMPETING,
     SessionState.UNUSABLE: Observation.SESSION_UNUSABLE,
@@ -32,9 +34,10 @@ class KnownStatus(SessionStatus):
         clock: ManualClock | None = None,
         compete: Compete = Compete.RECLAIM,
         maintenance: tuple[WeeklyWindow, ...] = (),
+        hints: SessionHints = GATEWAY_HINTS,
     ) -> None:
         self.clock = clock or ManualClock()
-        super().__init__(Policy(3.0, compete, Region.AMERICA, maintenance), self.clock, GATEWAY_HINTS)
+        super().__init__(Policy(3.0, compete, Region.AMERICA, maintenance), self.clock, hints)
         self.rounds = 0
         if state is not SessionState.STARTING:  # nothing was checked yet
             self.set_state(state)

@@ -19,7 +19,7 @@ from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import AccountNotSelected, PreflightDone, SessionOpening, SessionReady
 from ibkr_bridge.ibkr.endpoint import Layer
-from ibkr_bridge.session import session_api, session_status
+from ibkr_bridge.session import gateway_session_api, session_api, session_status
 from ibkr_bridge.session.keeper import OPEN_ALREADY
 from ibkr_bridge.session.opener import OpeningReport
 from ibkr_bridge.session.preflight import Accounts
@@ -483,8 +483,8 @@ async def test_after_three_failed_requests_the_hint_names_the_usual_causes(watch
         await watched.advance(WATCH_INTERVAL_S)
         hints.append((len(watched.openings), watched.keeper.hint()))
 
-    waiting = session_api.GATEWAY_HINTS.by_observation[Observation.LOGIN_ONLY]
-    causes = session_api.GATEWAY_HINTS.openings_fail
+    waiting = gateway_session_api.GATEWAY_HINTS.by_observation[Observation.LOGIN_ONLY]
+    causes = gateway_session_api.GATEWAY_HINTS.openings_fail
     assert hints == [(count, waiting if count < 3 else causes) for count, _ in hints]
 
 
@@ -603,8 +603,8 @@ async def test_a_session_that_is_not_taken_back_is_reported(watch: Watch) -> Non
     assert watched.keeper.session.state is SessionState.COMPETING
     wait = float(watched.changes[-1].next_act.split("take the session back in ")[1].removesuffix(" s"))
     assert HOUR - 60.0 < wait <= HOUR
-    assert hints == [session_api.GATEWAY_HINTS.by_observation[Observation.COMPETING]] * MAX_RECLAIMS_PER_HOUR
-    assert watched.changes[-1].hint == session_api.GATEWAY_HINTS.reclaims_exhausted
+    assert hints == [gateway_session_api.GATEWAY_HINTS.by_observation[Observation.COMPETING]] * MAX_RECLAIMS_PER_HOUR
+    assert watched.changes[-1].hint == gateway_session_api.GATEWAY_HINTS.reclaims_exhausted
 
 
 async def test_after_a_reclaim_the_session_is_checked_often_for_three_seconds(watch: Watch) -> None:
@@ -633,7 +633,7 @@ async def test_a_yielding_keeper_never_takes_the_session_back(watch: Watch) -> N
 
     assert watched.keeper.session.state is SessionState.COMPETING
     assert watched.openings == []
-    assert watched.keeper.hint() == watched.changes[-1].hint == session_api.GATEWAY_HINTS.yielding
+    assert watched.keeper.hint() == watched.changes[-1].hint == gateway_session_api.GATEWAY_HINTS.yielding
     assert "takes" not in watched.keeper.next_action
 
 
@@ -1334,7 +1334,7 @@ async def test_a_session_that_is_left_to_another_program_is_not_requested_for_a_
 
     report = await request_reopening(watched)
 
-    assert report == OpeningReport(requested=False, reason=session_api.GATEWAY_HINTS.yielding)
+    assert report == OpeningReport(requested=False, reason=gateway_session_api.GATEWAY_HINTS.yielding)
     assert watched.openings == []
 
 
@@ -1345,7 +1345,7 @@ async def test_a_request_to_reopen_without_a_login_says_that_a_person_has_to_sig
 
     report = await request_reopening(watched)
 
-    hint = session_api.GATEWAY_HINTS.by_observation[Observation.NO_LOGIN]
+    hint = gateway_session_api.GATEWAY_HINTS.by_observation[Observation.NO_LOGIN]
     assert report == OpeningReport(requested=False, reason=hint)
     assert watched.openings == []
 
@@ -1426,7 +1426,7 @@ async def test_the_status_has_all_that_is_known_of_the_session(watch: Watch) -> 
     assert watched.keeper.status_body["authenticated"] is True
     assert (substitute.state, substitute.authenticated, substitute.login) == ("silent", False, False)
     assert (substitute.reason, substitute.since) == ("gateway_timeout", now)
-    assert substitute.hint == session_api.GATEWAY_HINTS.by_observation[Observation.TIMEOUT]
+    assert substitute.hint == gateway_session_api.GATEWAY_HINTS.by_observation[Observation.TIMEOUT]
 
 
 async def test_the_status_of_a_lost_session_says_when_it_was_good(watch: Watch) -> None:
@@ -1481,7 +1481,7 @@ async def test_a_keeper_whose_round_is_too_late_is_a_problem() -> None:
     """The limit is longer than the longest round; with the time of the watchdog it stays below a minute."""
     clock = ManualClock()
     watched = session_status.SessionStatus(
-        session_status.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock, session_api.GATEWAY_HINTS
+        session_status.Policy(3.0, Compete.RECLAIM, Region.AMERICA, ()), clock, gateway_session_api.GATEWAY_HINTS
     )
 
     clock.advance(25.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ibkr_bridge.session.gateway_session_api import GatewaySessionApi
 from ibkr_bridge.session.login_proof import LoginProof
-from ibkr_bridge.session.session_api import GatewaySessionApi
 from tests.clocks import ManualClock
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from ibkr_bridge.config.settings import Compete
 from ibkr_bridge.events import Bus, Event, SessionOpening
+from ibkr_bridge.session.gateway_session_api import GatewaySessionApi
 from ibkr_bridge.session.opener import OpeningReport, SessionOpener
-from ibkr_bridge.session.session_api import GatewaySessionApi, OpeningResponse
+from ibkr_bridge.session.session_api import OpeningResponse
 from tests.clocks import ManualClock
 
 

@@ -14,8 +14,9 @@ from ibkr_bridge.errors import GatewayUnreachable
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session import session_api as module
+from ibkr_bridge.session.gateway_session_api import GatewaySessionApi
 from ibkr_bridge.session.preflight import Accounts, PreflightOutcome, is_access_denied
-from ibkr_bridge.session.session_api import GatewaySessionApi, OpeningResponse, PreflightResult
+from ibkr_bridge.session.session_api import OpeningResponse, PreflightResult
 from ibkr_bridge.session.state_machine import Observation
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.upstream.gateway.client import GatewayClient

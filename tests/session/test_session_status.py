@@ -10,7 +10,7 @@ from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.session import maintenance, session_status
-from ibkr_bridge.session.session_api import GATEWAY_HINTS
+from ibkr_bridge.session.gateway_session_api import GATEWAY_HINTS
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from tests.clocks import NOON
 from tests.harness import with_timeout

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from ibkr_bridge.conditions.condition import KINDS
 from ibkr_bridge.errors import GatewayTimeout
-from ibkr_bridge.session.session_api import GATEWAY_HINTS
+from ibkr_bridge.session.gateway_session_api import GATEWAY_HINTS
+from ibkr_bridge.session.oauth_hints import OAUTH_HINTS
 from ibkr_bridge.session.state_machine import (
+    NO_ACCESS,
     REASONS,
     TRANSITIONS,
     Action,
@@ -59,8 +61,9 @@ def test_the_table_has_every_pair_of_state_and_observation() -> None:
 def test_every_observation_has_a_reason_and_a_hint_of_its_own() -> None:
     """Programs switch on the reason, and a person follows the hint."""
     hints = GATEWAY_HINTS.by_observation
-    assert set(REASONS) == set(hints) == set(Observation)
-    assert len(set(REASONS.values())) == len(set(hints.values())) == len(Observation)
+    assert set(REASONS) == set(OAUTH_HINTS.by_observation) == set(Observation) == {*hints, *NO_ACCESS}
+    assert len(set(REASONS.values())) == len(set(OAUTH_HINTS.by_observation.values())) == len(Observation)
+    assert len(set(hints.values())) == len(hints)
 
 
 def test_a_silent_ibkr_is_no_reason_to_restart_the_gateway() -> None:

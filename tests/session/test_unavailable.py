@@ -6,6 +6,9 @@ import pytest
 
 from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.errors import BridgeError, GatewayForbidden, GatewayUnreachable, Maintenance, SessionUnavailable
+from ibkr_bridge.session.gateway_session_api import GATEWAY_HINTS
+from ibkr_bridge.session.oauth_hints import OAUTH_HINTS
+from ibkr_bridge.session.session_status import SessionHints
 from ibkr_bridge.session.state_machine import Observation, Session, SessionState
 from ibkr_bridge.session.unavailable import (
     OPENING_RETRY_AFTER_S,
@@ -20,13 +23,14 @@ MAINTENANCE_NOW = (WeeklyWindow.parse("wed 11:00-13:00"),)
 
 
 @pytest.mark.parametrize("state", SessionState)
-def test_every_state_has_a_detail_of_its_own(state: SessionState) -> None:
+@pytest.mark.parametrize("hints", [GATEWAY_HINTS, OAUTH_HINTS], ids=["gateway", "oauth"])
+def test_every_state_has_a_detail_of_its_own(state: SessionState, hints: SessionHints) -> None:
     """With a hint for a person, and the seconds after which another try makes sense."""
-    status = KnownStatus(state)
+    status = KnownStatus(state, hints=hints)
 
     error = unavailable_error(status)
 
-    assert error.detail == STATE_DETAILS[state]
+    assert error.detail == status.words.details.get(state, STATE_DETAILS[state])
     assert error.hint == status.hint()
     assert error.retry_after is not None
     assert isinstance(error, GatewayUnreachable if state is SessionState.UNREACHABLE else SessionUnavailable)
@@ -66,4 +70,13 @@ def test_a_session_checked_for_this_call_overrides_the_known_one() -> None:
 
     error: BridgeError = unavailable_error(KnownStatus(), checked_session)
 
-    assert error.detail == STATE_DETAILS[SessionState.SILENT]
+    assert error.detail == "the Gateway sends no usable response"
+
+
+def test_without_a_gateway_no_word_names_one() -> None:
+    """A person would look for a program that does not exist."""
+    for state in SessionState:
+        error = unavailable_error(KnownStatus(state, hints=OAUTH_HINTS))
+
+        assert "Gateway" not in f"{error.detail} {error.hint}"
+        assert not error.needs_sign_in

@@ -11,9 +11,10 @@ from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.config.value_types import WeeklyWindow
 from ibkr_bridge.events import Bus, Event, KeeperFailed, ProfileBus, SessionChanged
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.session.gateway_session_api import GatewaySessionApi
 from ibkr_bridge.session.keeper import Keeper
 from ibkr_bridge.session.selected_account import SelectedAccount
-from ibkr_bridge.session.session_api import GatewaySessionApi, SessionUpstream
+from ibkr_bridge.session.session_api import SessionUpstream
 from ibkr_bridge.session.session_status import Policy, TrafficView
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.request_log import LoggedRequest

@@ -16,8 +16,8 @@ import pytest
 from ibkr_bridge.config.settings import Compete, Region
 from ibkr_bridge.events import Bus
 from ibkr_bridge.redaction import Redactor
+from ibkr_bridge.session.gateway_session_api import GatewaySessionApi
 from ibkr_bridge.session.keeper import Keeper
-from ibkr_bridge.session.session_api import GatewaySessionApi
 from ibkr_bridge.session.session_status import Policy
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.market_stage import MarketStage
