@@ -21,9 +21,9 @@ from bench.wide import replace_name, run
 from ibkr_bridge.orders import serialization
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
 from ibkr_bridge.profiles import factory
-from ibkr_bridge.upstream.gateway import connection_pool
 from ibkr_bridge.upstream.gateway.client import GatewayClient
-from ibkr_bridge.upstream.gateway.connection import GatewayConnection
+from ibkr_bridge.upstream.http import connection_pool
+from ibkr_bridge.upstream.http.connection import HttpConnection
 from tests.unlimited import UNLIMITED
 
 ORDER = re.compile(rb"POST /v1/api/iserver/(account/[^/ ]+/orders|reply/[^/ ]+) ")
@@ -40,11 +40,11 @@ SCHEDULE = ReconcileSchedule(
 """In the bench, IBKR's list of orders takes 0.1 s to fill."""
 
 
-class SelfKillingConnection(GatewayConnection):
+class SelfKillingConnection(HttpConnection):
     """Kills its own process when it hands over an order, if the bench has asked for it."""
 
     def send(self, request: bytes) -> None:
-        """See `GatewayConnection.send`."""
+        """See `HttpConnection.send`."""
         order_file = hand_over_file(Path(os.environ["IBKR_BRIDGE_STATE_DIR"]))
         if not ORDER.match(request) or not order_file.is_file():
             super().send(request)
@@ -57,7 +57,7 @@ class SelfKillingConnection(GatewayConnection):
 
 
 if __name__ == "__main__":
-    replace_name(connection_pool, "GatewayConnection", SelfKillingConnection)
+    replace_name(connection_pool, "HttpConnection", SelfKillingConnection)
     replace_name(factory, "GatewayClient", functools.partial(GatewayClient, abandoned_for_s=GHOST_CALL_S))
     replace_name(serialization, "REPLY_TIMEOUT_S", REPLY_TIMEOUT_S)
     sys.exit(run(dataclasses.replace(UNLIMITED, reconcile_schedule=SCHEDULE), sys.argv[1:]))

@@ -20,8 +20,10 @@ from ibkr_bridge.conditions.board import ConditionBoard
 from ibkr_bridge.conditions.rules import BridgeFacts, bridge_conditions
 from ibkr_bridge.conditions.state_directory import StateDirectory
 from ibkr_bridge.config.profile_files import read_profiles
-from ibkr_bridge.config.settings import Settings, SettingsError, UnappliedSettings, names_needing_restart
+from ibkr_bridge.config.settings import RoadKind, Settings, SettingsError, UnappliedSettings, names_needing_restart
+from ibkr_bridge.config.value_types import is_loopback
 from ibkr_bridge.history.recorder import HistoryRecorder
+from ibkr_bridge.limits.address_ceiling import AddressCeilings
 from ibkr_bridge.observe.metrics import Metrics
 from ibkr_bridge.observe.request_counts import RequestCounts
 from ibkr_bridge.observe.service_status import ServiceStatus
@@ -98,6 +100,7 @@ class Bridge:
         self._options = options or ProfileOptions()
         self._has_inherited_socket = False
         self._profiles: ProfileManager | None = None
+        self._ceilings = AddressCeilings(self.clock)
         self._service: ServiceStatus | None = None
         self._history: HistoryRecorder | None = None
         self._runner: web.AppRunner | None = None
@@ -185,7 +188,9 @@ class Bridge:
             self.bus.publish(events.StateUnavailable("the named keys", exc.detail, exc.hint))
 
     def _build_profile(self, settings: Settings) -> Profile:
-        return build_profile(settings.profile, settings, self.clock, self.bus, self.redactor, self._options)
+        ceiling = self._ceilings.of(egress_of(settings))
+        parts = (self.clock, self.bus, self.redactor, self._options)
+        return build_profile(settings.profile, settings, *parts, ceiling=ceiling)
 
     def _watch_profile(self, profile: Profile) -> None:
         """Let the conditions and the history follow a profile, and keep the numbers of its accounts out of the log."""
@@ -352,6 +357,7 @@ class Bridge:
                 self.conditions.run_loop,
                 self.state_directory.run_loop,
                 self.history.run_loop,
+                self._ceilings.run_loop,
             ),
             name="supervisor",
         )
@@ -399,6 +405,12 @@ class Bridge:
             await self._runner.cleanup()
         self.bus.publish(events.BridgeStopped(unfinished))
         return unfinished
+
+
+def egress_of(settings: Settings) -> str:
+    """A name of the address that IBKR sees: that of this machine, or of another one where the Gateway runs."""
+    is_elsewhere = settings.road is RoadKind.GATEWAY and not is_loopback(settings.gateway_url.host)
+    return settings.gateway_url.host if is_elsewhere else settings.local_address or "this machine"
 
 
 def _is_private(path: Path) -> bool:

@@ -605,7 +605,12 @@ def profile_for_tests() -> Profile:
 
 
 TASKS = {
-    *("daemon.py", "supervision.py", "streaming/upstream_feed.py"),  # in task groups, which wait for them
+    *(
+        "daemon.py",
+        "supervision.py",
+        "streaming/upstream_feed.py",
+        "limits/address_ceiling.py",
+    ),  # in task groups, which wait for them
     "streaming/return_probe.py",  # waited for and cancelled in the function that makes it
     *("upstream/http/client.py", "cache/singleflight.py"),  # what must outlive its caller
     "api/page/live.py",  # awaited where it is made

@@ -15,6 +15,7 @@ from datetime import datetime
 from math import ceil
 from pathlib import Path
 
+from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.calls.upstream_port import UpstreamTraits
 from ibkr_bridge.errors import InPenaltyBox, RateLimited
 from ibkr_bridge.events import Bus, EndpointRateLimited, PenaltyBoxEntered
@@ -54,6 +55,10 @@ class PenaltyBox:
         self._traits = traits
         self._closed_until: dict[str, float] = {}
         self._box_until = 0.0
+        self.on_refused: Callable[[], None] = noop
+        """Called after each 429: other profiles at this address must know."""
+        self.on_entered: Callable[[], None] = noop
+        """Called when the box was entered, or became longer."""
 
     def __repr__(self) -> str:
         return f"<PenaltyBox box {self.box_left_s:.0f} s, {len(self._closed_until)} rows>"
@@ -116,6 +121,7 @@ class PenaltyBox:
             self.enter(retry_after_s)
             return InPenaltyBox("IBKR put this address into its penalty box", retry_after=self.box_left_s)
         self._save()
+        self.on_refused()
         return RateLimited("IBKR answered that this call was sent too often", retry_after=period)
 
     def enter(self, retry_after_s: float | None = None) -> None:
@@ -126,6 +132,7 @@ class PenaltyBox:
         if is_new:
             self._bus.publish(PenaltyBoxEntered(round(self.box_left_s)))
         self._save()
+        self.on_entered()
 
     def end_penalty(self) -> None:
         """Forget all penalties, as after a simulated one: IBKR itself would refuse calls until the time is over."""

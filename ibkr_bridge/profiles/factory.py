@@ -10,6 +10,8 @@ from ibkr_bridge.calls.stage import Stage
 from ibkr_bridge.calls.upstream_port import Upstream
 from ibkr_bridge.clock import Clock, utc_text
 from ibkr_bridge.config.settings import Mode, Settings
+from ibkr_bridge.limits.address_ceiling import AddressCeiling
+from ibkr_bridge.limits.address_gate import AddressGate
 from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.limits.admission_gate import AdmissionGate
 from ibkr_bridge.limits.admission_queue import Limits
@@ -61,6 +63,7 @@ def gateway_stages(
     penalty_box: PenaltyBox,
     admission: AdmissionController,
     persistent_windows: PersistentWindows,
+    address_gate: AddressGate,
 ) -> tuple[Stage, ...]:
     """What happens to every call, outermost first; on the way back in reverse. `Dispatch` follows and sends."""
     return (
@@ -72,7 +75,8 @@ def gateway_stages(
         cached_reads,  # after it, a read is one call for all callers that want it
         completion,  # several sendings of one read count as one for the cache
         PenaltyGate(penalty_box),
-        AdmissionGate(admission, persistent_windows),  # last: a call that holds a permit must be sent at once
+        AdmissionGate(admission, persistent_windows),  # nearly last: a call that holds a permit must be sent soon
+        address_gate,  # last: it waits only while the profiles together want more than their address may send
     )
 
 
@@ -84,11 +88,13 @@ def build_profile(
     redactor: Redactor,
     options: ProfileOptions,
     credential: Credential | None = None,
+    ceiling: AddressCeiling | None = None,
 ) -> Profile:
     """Build a profile.
 
     Args:
         credential: signs in its username, on a road without a Gateway.
+        ceiling: of the address from which it reaches IBKR; one of its own if it is left out.
 
     Raises:
         OSError: the CA file cannot be read as certificates.
@@ -103,7 +109,9 @@ def build_profile(
     road = road_of(settings, credential, clock, bus, redactor, file, lambda: keeper.session_id())  # noqa: PLW0108
     upstream = road.upstream
     limits = options.limits or Limits.of(upstream.traits)
+    ceiling = ceiling or AddressCeiling(clock)
     penalty_box = PenaltyBox(file("penalty"), bus, clock.utc, upstream.traits)
+    ceiling.join(name, penalty_box)
     persistent_windows = PersistentWindows(file("paces"), bus, clock.utc, upstream.traits)
     admission, completion = AdmissionController(limits, clock), CompleteReads(clock, upstream.traits)
     cached_reads = options.cached_reads(clock, admission.is_overtaken)
@@ -113,7 +121,7 @@ def build_profile(
         name,
         road.session_api(
             KeeperUpstream(
-                upstream, admission, penalty_box, cached_reads, completion.observer, persistent_windows.record
+                upstream, admission, penalty_box, cached_reads, completion.observer, persistent_windows.record, ceiling
             )
         ),
         Policy(
@@ -170,6 +178,7 @@ def build_profile(
             penalty_box,
             admission,
             persistent_windows,
+            AddressGate(ceiling, name),
         ),
         Dispatch(upstream, keeper, observers),
     )
@@ -199,6 +208,7 @@ def build_profile(
         selected_account=selected_account,
         streaming=streaming,
         pipeline=pipeline,
+        ceiling=ceiling,
     )
 
 

@@ -15,6 +15,7 @@ from ibkr_bridge.calls.upstream_port import Upstream
 from ibkr_bridge.errors import GatewayTimeout, RateLimited
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
+from ibkr_bridge.limits.address_ceiling import AddressCeiling
 from ibkr_bridge.limits.admission import AdmissionController, no_second_call_error
 from ibkr_bridge.limits.penalty_box import PenaltyBox
 
@@ -44,6 +45,7 @@ class KeeperUpstream:
         cached_reads: caches the responses.
         observer_factory: called before each call; returns an observer for its response.
         on_sent: called for every call that is sent, for limits that outlive a restart.
+        ceiling: counts the calls of all profiles at this address.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class KeeperUpstream:
         cached_reads: CachedReads,
         observer_factory: ObserverFactory,
         on_sent: Callable[[Endpoint], None],
+        ceiling: AddressCeiling,
     ) -> None:
         self._upstream = upstream
         self._admission = admission
@@ -61,6 +64,7 @@ class KeeperUpstream:
         self._cached_reads = cached_reads
         self._observer_factory = observer_factory
         self._on_sent = on_sent
+        self._ceiling = ceiling
 
     async def send(self, call: Call, *, timeout_s: float | None = None, on_released: OnReleased = noop) -> Response:
         """See `Upstream.send`.
@@ -79,8 +83,11 @@ class KeeperUpstream:
             on_released()
             raise RateLimited("this call was sent a moment ago", retry_after=limit.period_s if limit else None)
 
+        on_answered_at_address = self._ceiling.count(endpoint)
+
         def release() -> None:
             on_answered()
+            on_answered_at_address()
             on_released()
 
         self._on_sent(endpoint)

@@ -13,6 +13,7 @@ from ibkr_bridge.conditions.condition import Condition
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.errors import JournalUnavailable
 from ibkr_bridge.ibkr.endpoint import OrderOperation
+from ibkr_bridge.limits.address_ceiling import AddressCeiling
 from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.limits.penalty_box import PenaltyBox
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
@@ -53,6 +54,7 @@ class Profile:
     selected_account: SelectedAccount
     streaming: StreamService
     pipeline: Pipeline
+    ceiling: AddressCeiling
 
     async def execute(self, context: CallContext) -> Response:
         """Take a call that is not about one order through all stages.
@@ -134,6 +136,7 @@ class Profile:
 
     async def close(self) -> None:
         """Save what is kept over a restart, and release the connections and the journal."""
+        self.ceiling.leave(self.name)
         await self.cached_reads.close()
         self.upstream_state.save()
         await self.upstream.close()

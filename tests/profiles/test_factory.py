@@ -45,6 +45,7 @@ async def test_the_stages_stand_in_their_order(built: Built) -> None:
         "CompleteReads",
         "PenaltyGate",
         "AdmissionGate",
+        "AddressGate",
     ]
 
 
@@ -55,7 +56,7 @@ async def test_the_lists_for_a_lost_order_are_fetched_without_the_cache(built: B
     assert dependencies.pipeline is built.profile.pipeline
     assert repr(dependencies.uncached) == (
         "<Pipeline ComposeReads → OrderGuard → SessionGate → MarketDataGate → StreamedOrders → PenaltyGate → "
-        "AdmissionGate>"
+        "AdmissionGate → AddressGate>"
     )
 
 

@@ -12,6 +12,7 @@ from ibkr_bridge.errors import GatewayProtocolError, InPenaltyBox, RateLimited
 from ibkr_bridge.events import Bus
 from ibkr_bridge.ibkr.catalogue import endpoint_of
 from ibkr_bridge.ibkr.endpoint import Endpoint, RateLimit
+from ibkr_bridge.limits.address_ceiling import AddressCeiling
 from ibkr_bridge.limits.admission import AdmissionController
 from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.penalty_box import PenaltyBox
@@ -43,6 +44,7 @@ class KeeperUpstreamSetup:
             self.cached_reads,
             lambda: self._observe,
             self._record_sent,
+            AddressCeiling(self.clock),
         )
 
     def _observe(self, endpoint: Endpoint, call: Call, response: Response) -> None:
