@@ -28,6 +28,7 @@ from ibkr_bridge.observe.metrics import Metrics
 from ibkr_bridge.observe.request_counts import RequestCounts
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.profiles.condition_facts import find_conditions
+from ibkr_bridge.profiles.credentials import Credentials
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.manager import ProfileManager
 from ibkr_bridge.profiles.options import ProfileOptions
@@ -101,6 +102,7 @@ class Bridge:
         self._has_inherited_socket = False
         self._profiles: ProfileManager | None = None
         self._ceilings = AddressCeilings(self.clock)
+        self._credentials = Credentials(settings, redactor)
         self._service: ServiceStatus | None = None
         self._history: HistoryRecorder | None = None
         self._runner: web.AppRunner | None = None
@@ -244,7 +246,7 @@ class Bridge:
     def _administration(self) -> ProfileAdministration:
         main = self.profile.settings
         directory = main.state_dir / PROFILES if main.state_dir else None
-        return ProfileAdministration(self.profiles, self.keys, main, directory, self.clock.utc)
+        return ProfileAdministration(self.profiles, self.keys, main, directory, self.clock.utc, self._credentials)
 
     def _application(self) -> web.Application:
         parts = ApplicationParts(
@@ -343,6 +345,7 @@ class Bridge:
             self._running_mark.open()
         yield
         await self.profiles.close()
+        await self._credentials.close()
         await self.history.close()
         self._running_mark.close()
 

@@ -17,7 +17,9 @@ from ibkr_bridge.errors import (
 )
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.profiles import (
+    CredentialMembers,
     ForgottenProfile,
+    ImportedCredential,
     MadeProfile,
     MadeProfileKey,
     NewProfile,
@@ -50,6 +52,13 @@ PROFILE_ROUTES: tuple[Route, ...] = (
         (*BODY_ERRORS, ProfileNotFound),
         request=NewProfileKey,
         response=MadeProfileKey,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/credential", Effect.MANAGE, profiles.import_credential),
+        "Stores a credential, sealed, and signs in with it.",
+        (*BODY_ERRORS, ProfileNotFound),
+        request=CredentialMembers,
+        response=ImportedCredential,
     ),
     _route(
         *("POST", "/profiles/{name}/pause", Effect.MANAGE, profiles.pause, "Stops new orders of a profile."),

@@ -6,6 +6,7 @@ file may manage.
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp import web
 
 from ibkr_bridge.api.plain.answers import answer, read_struct
@@ -13,7 +14,9 @@ from ibkr_bridge.config.value_types import is_loopback
 from ibkr_bridge.errors import GatewayProtocolError, InsufficientScope, SessionUnavailable
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.profiles import (
+    CredentialMembers,
     ForgottenProfile,
+    ImportedCredential,
     MadeProfile,
     MadeProfileKey,
     NewProfile,
@@ -62,6 +65,14 @@ async def add_key(request: web.Request) -> web.Response:
     scope = KeyScope(wanted.scope.value)
     key = request.app[ADMINISTRATION].add_key(profile.name, scope)
     return answer(MadeProfileKey(key, key_name(profile.name, scope), wanted.scope))
+
+
+async def import_credential(request: web.Request) -> web.Response:
+    """Store a credential, sealed, and sign in with it."""
+    profile, sent = _managed(request), await read_struct(request, CredentialMembers)
+    members = {name: value for name, value in msgspec.structs.asdict(sent).items() if value is not msgspec.UNSET}
+    imported = await request.app[ADMINISTRATION].import_credential(profile.name, members)
+    return answer(ImportedCredential(profile.name, imported.kind, not imported.missing, list(imported.missing)))
 
 
 async def pause(request: web.Request) -> web.Response:

@@ -21,6 +21,7 @@ EXAMPLES = {
     "profile list": "all profiles, and what state each is in",
     "profile new anna --set gateway_url=https://127.0.0.1:5001": "a second Gateway",
     "profile new ben --road oauth": "IBKR's Web API, without a Gateway",
+    "profile import ben": "the tokens that IBKR's page shows",
     "profile pause anna": "stop new orders of one profile",
     "profile keys anna --read": "a further key, which only reads",
     "profile forget anna": "remove it with its credential and keys; the journal stays",
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     texts = {
         "list": "show all profiles",
         "new": "make a profile and its first key",
+        "import": "store a credential that standard input has",
         "keys": "make a further key",
         "pause": "stop new orders; cancels are still sent",
         "resume": "allow new orders again",
@@ -71,6 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     parsers["new"].add_argument("--road", choices=["gateway", "oauth"], default="gateway", help="how it reaches IBKR")
     parsers["new"].add_argument("--mode", choices=["paper", "live"], default="paper", help="default: paper")
     parsers["new"].add_argument("--user", default="", help="whose profile it is, in the words of your app")
+    parsers["new"].add_argument("--dhparam", metavar="FILE", help="Diffie-Hellman parameters that exist already")
+    parsers["new"].add_argument("--out", metavar="FOLDER", help="for the files to upload (default: NAME-ibkr)")
+    parsers["new"].add_argument("--no-keys", action="store_true", help="make no keys for IBKR: they exist already")
     parsers["new"].add_argument(
         "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a further setting"
     )
@@ -97,7 +102,18 @@ def _list(_: argparse.Namespace, state_dir: Path | None) -> Any:
 def _new(args: argparse.Namespace, state_dir: Path | None) -> Any:
     members = {"road": args.road, "mode": args.mode, **({USER: args.user} if args.user else {}), **dict(args.set)}
     body = {"name": args.name, "settings": members, "key": "read" if args.read else "trade"}
-    return request(state_dir, "POST", "/profiles", body)
+    made = request(state_dir, "POST", "/profiles", body)
+    if args.road == "oauth" and not args.no_keys:
+        from ibkr_bridge.cli.profile_oauth import make_and_send_keys  # loads cryptography
+
+        made["upload"] = make_and_send_keys(args, state_dir)
+    return made
+
+
+def _import(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    from ibkr_bridge.cli.profile_oauth import read_credential  # loads cryptography
+
+    return request(state_dir, "POST", f"/profiles/{args.name}/credential", read_credential(args))
 
 
 def _keys(args: argparse.Namespace, state_dir: Path | None) -> Any:
@@ -131,6 +147,15 @@ def _print_made(answer: dict[str, Any]) -> None:
         print(f"The profile {profile['name']} runs: {PROGRAM} profile list", file=sys.stderr)
     print(SHOWN_ONCE, file=sys.stderr)
     print(answer["key"], flush=True)  # alone on standard output, so that a script can catch it
+    if "upload" in answer:
+        print(answer["upload"], file=sys.stderr)
+
+
+def _print_imported(answer: dict[str, Any]) -> None:
+    if answer["complete"]:
+        _print(f"The credential of {answer['name']} is sealed, and the bridge signs in: profile check {answer['name']}")
+    else:
+        _print(f"Stored. Still missing: {', '.join(answer['missing'])}")
 
 
 def _print_forgotten(answer: dict[str, Any]) -> None:
@@ -144,6 +169,7 @@ def _print(text: str) -> None:
 VERBS: dict[str, Callable[[argparse.Namespace, Path | None], Any]] = {
     "list": _list,
     "new": _new,
+    "import": _import,
     "keys": _keys,
     "pause": _act,
     "resume": _act,
@@ -153,6 +179,7 @@ VERBS: dict[str, Callable[[argparse.Namespace, Path | None], Any]] = {
 DESCRIBE: dict[str, Callable[[dict[str, Any]], None]] = {
     "list": _print_list,
     "new": _print_made,
+    "import": _print_imported,
     "keys": _print_made,
     "pause": _print_line,
     "resume": _print_line,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ibkr_bridge.models.base import Model, RequestModel, UtcTime
 
@@ -91,6 +91,36 @@ class MadeProfileKey(Model, frozen=True):
     key: Annotated[str, Meta(description="It is shown once; the bridge has only its digest.")]
     name: Annotated[str, Meta(description="The name of the key in the log.")]
     scope: ProfileKeyScope
+
+
+class CredentialMembers(RequestModel, frozen=True):
+    """A credential, or the part of one that is known. What was imported earlier stays where it is not replaced."""
+
+    kind: Annotated[
+        Literal["oauth1a", "oauth1a-third-party", "oauth2"] | UnsetType, Meta(description="`oauth1a` if left out.")
+    ] = UNSET
+    consumer_key: Annotated[str | UnsetType, Meta(description="Nine letters, as on IBKR's page.")] = UNSET
+    access_token: str | UnsetType = UNSET
+    access_token_secret: Annotated[str | UnsetType, Meta(description="As IBKR's page shows it.")] = UNSET
+    signature_key: Annotated[str | UnsetType, Meta(description="The private key, in PEM.")] = UNSET
+    encryption_key: Annotated[str | UnsetType, Meta(description="The private key, in PEM.")] = UNSET
+    dh_parameters: Annotated[str | UnsetType, Meta(description="The file that was uploaded, in PEM.")] = UNSET
+    realm: str | UnsetType = UNSET
+    is_paper: bool | UnsetType = UNSET
+    client_id: Annotated[str | UnsetType, Meta(description="Of OAuth 2.0; so are the members after it.")] = UNSET
+    key_id: str | UnsetType = UNSET
+    private_key: str | UnsetType = UNSET
+    username: str | UnsetType = UNSET
+    address: str | UnsetType = UNSET
+
+
+class ImportedCredential(Model, frozen=True):
+    """What was stored, sealed."""
+
+    name: Annotated[str, Meta(description="The profile.")]
+    kind: Annotated[str, Meta(description="`keys` while the tokens of IBKR's page are missing.")]
+    complete: Annotated[bool, Meta(description="Whether the bridge can sign in now.")]
+    missing: Annotated[list[str], Meta(description="What has to be imported yet.")]
 
 
 class ForgottenProfile(Model, frozen=True):

@@ -75,7 +75,7 @@ class ProfileManager:
         self._bus.publish(events.ProfileAdded(settings.road.value, settings.trading_mode.value, profile=profile.name))
         return profile
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str) -> Profile:
         """End a profile: its requests are refused, its streams end, and its loops stop. Its journal stays on the disk.
 
         Raises:
@@ -86,6 +86,7 @@ class ProfileManager:
             self.on_removed.notify(profile)
             await self._stop(profile)
         self._bus.publish(events.ProfileRemoved(profile=name))
+        return profile
 
     def check_unique(self, settings: Settings) -> None:
         """Check that a profile would get in no other's way.

@@ -21,6 +21,7 @@ from ibkr_bridge.errors import (
     UpstreamError,
     UpstreamRefused,
 )
+from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.server.admission_checks import CHECKS
 from ibkr_bridge.server.app_keys import BUS, DRAIN, OWN_ROUTES, RECENT_REQUESTS, REDACTOR, REQUEST_CONTEXT
 from ibkr_bridge.server.credentials import has_any
@@ -71,8 +72,9 @@ def _remember(
     served: events.RequestServed,
     response: web.StreamResponse | None,
 ) -> None:
-    """Add the request to those that the operator's page shows, unless it comes from that page."""
-    if context.route in request.app[OWN_ROUTES].of_page:
+    """Add the request to those that the operator's page shows, unless it comes from that page, or has a credential."""
+    manages = context.endpoint is not None and context.endpoint.effect is Effect.MANAGE
+    if manages or context.route in request.app[OWN_ROUTES].of_page:
         return
     sent = response.body if isinstance(response, web.Response) else None
     bodies = (context.body, sent if isinstance(sent, bytes) else b"")

@@ -11,8 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from ibkr_bridge.config.profile_files import SUFFIX, profile_settings
-from ibkr_bridge.config.settings import MAIN, Settings, SettingsError
+from ibkr_bridge.config.settings import MAIN, RoadKind, Settings, SettingsError
 from ibkr_bridge.errors import BadRequest, ProfileExists
+from ibkr_bridge.oauth.credential import CredentialProblem
+from ibkr_bridge.profiles.credentials import Credentials, Imported, NoCredential
 from ibkr_bridge.profiles.made_profiles import remove_profile, write_profile
 from ibkr_bridge.profiles.manager import ProfileManager
 from ibkr_bridge.profiles.profile import Profile
@@ -28,6 +30,7 @@ from ibkr_bridge.server.named_keys import (
     without_profile,
 )
 
+VAULT_HINT = "look at IBKR_BRIDGE_VAULT_KEYS and at the command vault check"
 NO_STATE_DIR = "the bridge has no state directory, so no profile can be made"
 MAX_MADE = 200
 
@@ -41,6 +44,7 @@ class ProfileAdministration:
         main: the settings of the profile `main`.
         directory: for the files of profiles; None if there is no state directory.
         utc: returns the time.
+        credentials: of all profiles, sealed.
     """
 
     def __init__(
@@ -50,12 +54,14 @@ class ProfileAdministration:
         main: Settings,
         directory: Path | None,
         utc: Callable[[], datetime],
+        credentials: Credentials,
     ) -> None:
         self._profiles = profiles
         self._keys = keys
         self._main = main
         self._directory = directory
         self._utc = utc
+        self._credentials = credentials
 
     def __repr__(self) -> str:
         return f"<ProfileAdministration of {self._profiles!r}>"
@@ -101,9 +107,39 @@ class ProfileAdministration:
             BadRequest: it is of a file of the operator, or `main`.
         """
         self._check_made(name)
-        await self._profiles.remove(name)
+        profile = await self._profiles.remove(name)
+        await self._forget_credential(profile.settings)
         remove_profile(self._writable(), name)
         self._change_keys(lambda keys: without_profile(keys, name))
+
+    async def import_credential(self, name: str, members: Mapping[str, object]) -> Imported:
+        """Store a credential of a profile, or a part of one, and let the profile sign in with it.
+
+        Raises:
+            ProfileNotFound: there is no such profile.
+            BadRequest: a member cannot be used, or the vault is locked; the detail says why.
+        """
+        profile = self._profiles.registry.get(name)
+        if profile.settings.road is not RoadKind.OAUTH:
+            raise BadRequest(
+                "this profile needs no credential: its road is the Gateway", hint="make one with road oauth"
+            )
+        try:
+            imported = await self._credentials.import_members(profile.settings, members)
+        except CredentialProblem as exc:
+            raise BadRequest(exc.detail, hint=exc.hint) from None
+        except NoCredential as exc:
+            raise BadRequest(exc.detail, hint=VAULT_HINT) from None
+        if not imported.missing:
+            await self._profiles.replace(profile.settings)
+        return imported
+
+    async def _forget_credential(self, settings: Settings) -> None:
+        if settings.road is RoadKind.OAUTH:
+            try:
+                await self._credentials.forget(settings)
+            except NoCredential as exc:
+                raise BadRequest(f"the credential cannot be removed: {exc.detail}", hint=VAULT_HINT) from None
 
     def add_key(self, profile: str, scope: KeyScope) -> str:
         """A new key of a profile, which nobody can compute again. There may be two of a scope.

@@ -36,6 +36,7 @@ REQUESTS = {
     "TokenOptions",
     "NewProfile",
     "NewProfileKey",
+    "CredentialMembers",
 }
 OLDER = {"AuthStatus"}
 """Answers that are older than this promise: monitors compare them byte for byte."""

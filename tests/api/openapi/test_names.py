@@ -13,7 +13,7 @@ from tests.api.test_routes import name_of
 
 VERBS = (
     *("get", "list", "search", "place", "change", "cancel", "answer", "preview", "find", "close"),
-    *("issue", "open", "create", "add", "forget", "pause", "resume", "reconnect", "logOut", "stream"),
+    *("issue", "open", "create", "add", "forget", "import", "pause", "resume", "reconnect", "logOut", "stream"),
 )
 
 
