@@ -24,7 +24,8 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.gateway.cookies import CookieStore
 from tests.harness import TEST_TIMEOUT_S
-from tests.upstream.gateway.scripted_gateway import OK, Connection, Request, ScriptedGateway
+from tests.upstream.gateway.scripted_gateway import OK, Connection, Request, ScriptedGateway, respond_ok
+from tests.upstream.oauth.scripted_api import ScriptedApi, new_api_client
 
 BEGINNING, REST = b"a" * 300_000, b"b" * 300_000
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
@@ -117,6 +118,26 @@ class GatewayScene:
         await connection.send(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n", b"\x81\x05hello")
         await self.release.wait()
         await connection.close()
+
+
+class ApiScene(GatewayScene):
+    """The client of IBKR's Web API in front of a far side that verifies every signature."""
+
+    def __init__(self, api: ScriptedApi) -> None:
+        super().__init__(api.server)
+        self.api = api
+        api.answer = self._play
+        api.server.script = api.serve
+        self.upstream = new_api_client(api)
+
+    @property
+    def arrived_targets(self) -> list[str]:
+        """See `Scene`; the handshake is no call of anybody."""
+        return [request.target.partition("?")[0] for request in self.api.calls]
+
+    async def wait_for_calls(self, count: int) -> None:
+        """See `Scene`."""
+        await self.api.server.wait_until(lambda: len(self.api.calls) >= count)
 
 
 class MemoryUpstream:
@@ -362,6 +383,17 @@ async def gateway_scene() -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
+async def api_scene() -> AsyncIterator[Scene]:
+    """Opens an `ApiScene` that has access already, and closes it."""
+    async with AsyncExitStack() as resources:
+        api = ScriptedApi(respond_ok)
+        await resources.enter_async_context(api.server)
+        scene = ApiScene(api)
+        resources.push_async_callback(scene.upstream.close)
+        yield scene
+
+
+@asynccontextmanager
 async def memory_scene() -> AsyncIterator[Scene]:
     """Opens a `MemoryScene`, and closes it."""
     scene = MemoryScene()
@@ -372,5 +404,6 @@ async def memory_scene() -> AsyncIterator[Scene]:
 SCENES: dict[str, Callable[[], AbstractAsyncContextManager[Scene]]] = {
     "gateway": gateway_scene,
     "memory": memory_scene,
+    "oauth": api_scene,
 }
 """Every kind of upstream."""

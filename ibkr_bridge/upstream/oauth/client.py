@@ -7,10 +7,9 @@ calls that met it, and a read is sent once more. A change is never sent twice: i
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NoReturn
 
 from yarl import URL
 
@@ -117,6 +116,10 @@ class ApiClient:
 
         try:
             access = await self._ensure_access()
+        except BaseException:  # nothing was sent
+            release.forward()
+            raise
+        try:
             response = await send_with(access, release)
             another = await self._replacement(access, response)
         except BaseException:
@@ -139,11 +142,12 @@ class ApiClient:
             return None
         return await self._access.replace(access)
 
-    def open_stream(self) -> AbstractAsyncContextManager[StreamSocket]:
+    @asynccontextmanager
+    async def open_stream(self) -> AsyncIterator[StreamSocket]:
         """See `Upstream.open_stream`."""
-        if self._access.current is None:
-            return _NoStream(self._wording)
-        return self._websockets.open()
+        await self._ensure_access()
+        async with self._websockets.open() as socket:
+            yield socket
 
     def _websocket_request(self) -> WebSocketRequest:
         """The request of a websocket: its address has the access token, which is why no error shows it."""
@@ -181,16 +185,3 @@ class DeferredRelease:
         self._is_open = True
         if self._is_due:
             self.forward()
-
-
-class _NoStream:
-    """A websocket that cannot be opened, since there is no access."""
-
-    def __init__(self, wording: Wording) -> None:
-        self._wording = wording
-
-    async def __aenter__(self) -> NoReturn:
-        raise self._wording.error(GatewayUnreachable, NO_ACCESS)
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing was opened."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from ibkr_bridge.calls.header_policy import USER_AGENT
 from ibkr_bridge.calls.messages import Call
 from ibkr_bridge.upstream.http.far_side import RawHeaders, serialise
 from ibkr_bridge.upstream.oauth.access import Access
@@ -54,7 +55,9 @@ class SignedWriter:
         path = call.target.partition("?")[0]
         path.encode("ascii")  # else it could not be signed when nothing may fail any more
         authorization = self._access.prepare(call.method, self._base + path)
-        first, _, rest = serialise(call, self._host).partition(b"\r\n")
+        has_agent = any(name.lower() == "user-agent" for name, _ in call.headers)
+        more = () if has_agent else (("User-Agent", USER_AGENT),)  # IBKR's edge answers 403 to calls without one
+        first, _, rest = serialise(call, self._host, more).partition(b"\r\n")
         return lambda: b"".join((first, b"\r\nAuthorization: ", authorization().encode("ascii"), b"\r\n", rest))
 
     def observe(self, headers: RawHeaders) -> None:

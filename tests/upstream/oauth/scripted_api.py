@@ -6,11 +6,13 @@ The computations are written here once more, without the code of the bridge, so 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
 import re
 import secrets
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -18,11 +20,22 @@ from urllib.parse import quote, unquote
 
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
+from yarl import URL
 
-from tests.oauth.credentials import ACCESS_TOKEN, CONSUMER_KEY, SECRET, signature_key
+from ibkr_bridge.clock import Clock, SystemClock
+from ibkr_bridge.events import Bus
+from ibkr_bridge.oauth.oauth1_keys import OAuth1Keys
+from ibkr_bridge.upstream.http.client import HttpClient
+from ibkr_bridge.upstream.oauth.access import AccessKeeper
+from ibkr_bridge.upstream.oauth.client import ApiClient
+from ibkr_bridge.upstream.oauth.handshake import Handshake
+from ibkr_bridge.upstream.oauth.traits import oauth_traits
+from ibkr_bridge.upstream.oauth.wording import api_wording
+from tests.oauth.credentials import ACCESS_TOKEN, CONSUMER_KEY, SECRET, credential, signature_key
 from tests.oauth.vectors import GROUP_14
-from tests.upstream.gateway.scripted_gateway import Connection, Request, ScriptedGateway
+from tests.upstream.gateway.scripted_gateway import TEST_TIMEOUT_S, Connection, Request, ScriptedGateway
 
+WORDING, TRAITS = api_wording("127.0.0.1"), oauth_traits(10, is_portfolio_only=False)
 HANDSHAKE = "/v1/api/oauth/live_session_token"
 DAY_MS = 24 * 3600 * 1000
 Answer = Callable[[Request, Connection], Awaitable[None]]
@@ -60,14 +73,15 @@ class ScriptedApi:
         """The live session tokens that are valid."""
         self.nonces: list[str] = []
         self.refused = 0
-        self.server = ScriptedGateway(self._serve)
+        self.server = ScriptedGateway(self.serve)
 
     @property
     def calls(self) -> list[Request]:
         """The requests besides handshakes."""
         return [each for each in self.server.requests if not each.target.startswith(HANDSHAKE)]
 
-    async def _serve(self, request: Request, connection: Connection) -> None:
+    async def serve(self, request: Request, connection: Connection) -> None:
+        """Serve one request: a script of `ScriptedGateway`."""
         if request.header("User-Agent") is None:
             await connection.send(response(403, b"<html>Reference #18</html>", "text/html"))
         elif request.method == "POST" and request.header("Content-Length") is None:
@@ -117,6 +131,30 @@ class ScriptedApi:
         values = {name: unquote(value) for name, value in re.findall(r'(\w+)="([^"]*)"', header)}
         assert (values["oauth_consumer_key"], values["oauth_token"]) == (CONSUMER_KEY, ACCESS_TOKEN)
         return values
+
+
+def new_access(api: ScriptedApi, http: HttpClient, clock: Clock | None = None, bus: Bus | None = None) -> AccessKeeper:
+    """Access to the far side with the credential for tests."""
+    clock = clock or SystemClock()
+    keys = functools.partial(OAuth1Keys.of, credential())
+    return AccessKeeper(Handshake(http, api.server.url, keys, clock), clock, bus or Bus())
+
+
+def new_http(api: ScriptedApi) -> HttpClient:
+    """What sends the calls."""
+    return HttpClient(
+        URL(api.server.url), WORDING, TEST_TIMEOUT_S, ssl.create_default_context(), TRAITS.abandoned_for_s
+    )
+
+
+def new_api_client(
+    api: ScriptedApi, access: AccessKeeper | None = None, http: HttpClient | None = None, session_id: str = ""
+) -> ApiClient:
+    """The client of the far side."""
+    http = http or new_http(api)
+    access = access or new_access(api, http)
+    tls = ssl.create_default_context()
+    return ApiClient(api.server.url, http, access, TRAITS, WORDING, tls, lambda: session_id)
 
 
 def base_of(request: Request, base: str, values: dict[str, str]) -> str:
