@@ -78,7 +78,8 @@ PURE_MODULES = """
     cache/response_cache.py
     history/availability.py history/records.py
     limits/admission_queue.py limits/sliding_window.py
-    oauth/base_string.py oauth/dh_parameters.py oauth/live_session_token.py oauth/signing.py
+    oauth/assertions.py oauth/base_string.py oauth/credential.py oauth/dh_parameters.py oauth/handshake_ration.py
+    oauth/live_session_token.py oauth/refusals.py oauth/signing.py oauth/signing_keys.py oauth/third_party.py
     orders/journal/index.py orders/journal/transitions.py
     orders/reconciliation/ibkr_rows.py orders/reconciliation/matching.py
     orders/reconciliation/modify_matching.py orders/reconciliation/schedule.py
@@ -91,7 +92,8 @@ PURE_MODULES = """
     ibkr/reads.py translation/accounts.py translation/classes.py translation/instruments.py translation/numbers.py
     translation/order_answers.py translation/orders.py translation/quotes.py
     translation/ticket_changes.py translation/refusals.py translation/tickets.py
-    session/backoff.py session/maintenance.py session/preflight.py session/state_machine.py session/unavailable.py
+    session/backoff.py session/dh_token_failures.py session/maintenance.py session/preflight.py
+    session/state_machine.py session/unavailable.py
     streaming/clock_skew.py streaming/deduplication.py streaming/market_data_lines.py streaming/protocol.py
     streaming/replay_buffer.py
     streaming/snapshot.py streaming/stale_reasons.py streaming/topic_silence.py streaming/views.py
@@ -613,6 +615,7 @@ TASKS = {
     ),  # in task groups, which wait for them
     "streaming/return_probe.py",  # waited for and cancelled in the function that makes it
     *("upstream/http/client.py", "cache/singleflight.py"),  # what must outlive its caller
+    "upstream/oauth/access.py",  # the same: one attempt serves all callers
     "api/page/live.py",  # awaited where it is made
     "vault/postgres_store.py",  # listens for changes; cancelled and awaited when the store is closed
     "profiles/manager.py",  # one for each profile, which the manager cancels and awaits

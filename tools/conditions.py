@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ibkr_bridge.conditions.condition import KINDS, Kind
 from ibkr_bridge.session.gateway_session_api import GATEWAY_HINTS
+from ibkr_bridge.session.oauth_hints import OAUTH_HINTS
 from ibkr_bridge.session.state_machine import REASONS
 from tools.marked_section import write_section
 
@@ -29,7 +30,8 @@ def _row(kind: Kind) -> str:
 
 
 def _what_to_do(kind: Kind) -> str:
-    hints = {REASONS[observation]: hint for observation, hint in GATEWAY_HINTS.by_observation.items()}
+    by_observation = {**OAUTH_HINTS.by_observation, **GATEWAY_HINTS.by_observation}
+    hints = {REASONS[observation]: hint for observation, hint in by_observation.items()}
     return hints[kind.id] if kind.do == HINT else kind.do
 
 

@@ -17,7 +17,12 @@ import msgspec
 from ibkr_bridge.alerts.messages import Message, News, beginning, ending, past
 from ibkr_bridge.config.alert_settings import AlertSettings
 
-AT_ONCE = frozenset({"signed_out", "journal_unavailable", "orders_unknown", "gateway_stuck", "order_question"})
+AT_ONCE = frozenset(
+    {
+        *("signed_out", "journal_unavailable", "orders_unknown", "gateway_stuck", "order_question"),
+        *("credential_refused", "secret_lost", "revoked", "mismatch"),
+    }
+)
 """Conditions that wait for a person: they are told as soon as they are known."""
 SETTLE = timedelta(seconds=20)
 """How long any other condition must last. A session that is reopened within seconds wakes nobody; if that happens

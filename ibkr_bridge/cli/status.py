@@ -26,13 +26,18 @@ EXAMPLES = {
     "status --json": "for a program",
 }
 SEVERITY_STYLES = {"critical": "red", "warning": "yellow", "notice": "blue"}
-STATE_STYLES = {"ready": "green", "opening": "yellow", "starting": "yellow", "competing": "yellow"}
+STATE_STYLES = {
+    "ready": "green",
+    **dict.fromkeys(("opening", "starting", "competing", "activating"), "yellow"),
+}
 """The other states are red: calls fail, and they go on failing until somebody does something."""
 STATE_TEXT = {
     "starting": "STARTING: the session has not been checked yet",
-    "unreachable": "UNREACHABLE: there is no connection to the Gateway",
-    "silent": "SILENT: the Gateway gives no usable response",
-    "signed_out": "SIGNED OUT: nobody is signed in at the Gateway",
+    "unreachable": "UNREACHABLE: there is no connection to the Gateway or to IBKR",
+    "silent": "SILENT: the Gateway or IBKR gives no usable response",
+    "signed_out": "SIGNED OUT: nobody is signed in",
+    "activating": "ACTIVATING: IBKR does not know the consumer key yet",
+    "credential_refused": "CREDENTIAL REFUSED: IBKR gives no access with this credential",
     "opening": "OPENING: signed in, the brokerage session is being opened",
     "unusable": "UNUSABLE: signed in, IBKR reports a session but refuses brokerage calls",
     "competing": "COMPETING: another program uses the session of the same user",

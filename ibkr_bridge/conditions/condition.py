@@ -42,6 +42,8 @@ class Kind:
     """Whether brokerage calls or orders fail while it lasts: the bridge is then not ready."""
     needs_sign_in: bool = False
     """Whether a person has to sign in at the Gateway."""
+    alone: tuple[str, str] | None = None
+    """The text and what to do where the bridge signs in itself, without a Gateway; None if both are the same there."""
 
 
 C, W, N = Severity.CRITICAL, Severity.WARNING, Severity.NOTICE
@@ -95,6 +97,7 @@ KINDS: Mapping[str, Kind] = {
             "nothing answers at the address of the Gateway",
             "start the Gateway or IBeam, or correct IBKR_GATEWAY_URL",
             stops=True,
+            alone=("there is no connection to IBKR's Web API", "{hint}"),
         ),
         Kind(
             "gateway_forbidden",
@@ -102,6 +105,7 @@ KINDS: Mapping[str, Kind] = {
             "the Gateway answers Access Denied",
             "add the bridge's address to ips.allow in the Gateway's conf.yaml and restart it",
             stops=True,
+            alone=("IBKR's Web API refuses the address of this machine", "{hint}"),
         ),
         Kind(
             "gateway_timeout",
@@ -109,6 +113,7 @@ KINDS: Mapping[str, Kind] = {
             "the Gateway accepts calls, and IBKR does not answer them",
             "wait, and look at IBKR's system status page; a restart of the Gateway costs the login and does not help",
             stops=True,
+            alone=("IBKR's Web API does not answer", "{hint}"),
         ),
         Kind(
             "gateway_stuck",
@@ -130,6 +135,7 @@ KINDS: Mapping[str, Kind] = {
             "IBKR does not show whether the login is alive",
             "wait; if it lasts, sign in again at the Gateway",
             stops=True,
+            alone=("IBKR does not show whether the session is alive", "{hint}"),
         ),
         Kind("rate_limited", W, "IBKR limits the calls of this user", "wait", stops=True),
         Kind(
@@ -139,6 +145,31 @@ KINDS: Mapping[str, Kind] = {
             "sign in at the Gateway: open its address in a browser, or start IBeam; approve the login on the phone",
             stops=True,
             needs_sign_in=True,
+            alone=("there is no session at IBKR", "{hint}"),
+        ),
+        # The credential of a profile without a Gateway.
+        Kind(
+            "activating",
+            W,
+            "IBKR does not know the consumer key yet; the bridge asks once an hour",
+            "{hint}",
+            stops=True,
+        ),
+        Kind(
+            "credential_refused",
+            C,
+            "IBKR refuses the signature of the handshake: a key, the token secret or the consumer key is wrong",
+            "{hint}",
+            stops=True,
+        ),
+        Kind("secret_lost", C, "IBKR has no secret for the access token", "{hint}", stops=True),
+        Kind("revoked", C, "IBKR no longer knows the access token, which has worked before", "{hint}", stops=True),
+        Kind(
+            "mismatch",
+            C,
+            "IBKR derived another live session token; the bridge does not use it",
+            "{hint}",
+            stops=True,
         ),
         Kind(
             "brokerage_lost",
@@ -161,6 +192,7 @@ KINDS: Mapping[str, Kind] = {
             "IBKR reports a session and refuses brokerage calls; the bridge requests the session again",
             "wait; if it lasts, sign in again at the Gateway",
             stops=True,
+            alone=("IBKR reports a session and refuses brokerage calls; the bridge requests it again", "{hint}"),
         ),
         Kind("competing", C, "another session of the same user holds the brokerage session", "{hint}", stops=True),
         Kind(
@@ -270,6 +302,8 @@ class Found:
     """None if only the moment at which it is first seen is known."""
     values: Mapping[str, object] = field(default_factory=dict)
     """For the templates of its kind."""
+    is_alone: bool = False
+    """Whether the bridge signs in itself there, without a Gateway."""
 
 
 def write_condition(found: Found, profile: str | None, first_seen: datetime, sign_in_url: str | None) -> Condition:
@@ -281,8 +315,9 @@ def write_condition(found: Found, profile: str | None, first_seen: datetime, sig
         sign_in_url: where a person signs in.
     """
     kind = KINDS[found.id]
-    text, do = (template.format_map(found.values) for template in (kind.text, kind.do))
-    url = sign_in_url if kind.needs_sign_in else None
+    templates = kind.alone if found.is_alone and kind.alone is not None else (kind.text, kind.do)
+    text, do = (template.format_map(found.values) for template in templates)
+    url = sign_in_url if kind.needs_sign_in and not found.is_alone else None
     tunnel = tunnel_to(url, socket.gethostname()) if url is not None else None
     return Condition(kind.id, profile, kind.severity.value, found.since or first_seen, text, do, url, tunnel)
 

@@ -43,6 +43,8 @@ class ProfileFacts:
     """Of the state of the session; `ready` alone is good."""
     session_since: datetime
     hint: str = ""
+    is_alone: bool = False
+    """Whether the bridge signs in itself there, without a Gateway."""
     losses: int = 0
     """Of the session in the last hour."""
     maintenance_until: datetime | None = None
@@ -109,7 +111,8 @@ def _session(facts: ProfileFacts) -> Found | None:
         return None
     is_stuck = facts.reason == TIMEOUT and facts.ghost_calls >= facts.slots
     name = "gateway_stuck" if is_stuck else facts.reason
-    return Found(name, facts.session_since, {"hint": facts.hint, "ghost_calls": facts.ghost_calls})
+    values = {"hint": facts.hint, "ghost_calls": facts.ghost_calls}
+    return Found(name, facts.session_since, values, facts.is_alone)
 
 
 def _flapping(facts: ProfileFacts) -> Found | None:

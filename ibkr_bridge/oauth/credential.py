@@ -153,7 +153,7 @@ AnyCredential = TypeVar("AnyCredential", bound=Credential)
 
 
 def checked(credential: AnyCredential) -> AnyCredential:
-    """The same credential with its texts trimmed and checked; `oauth1_keys.py` reads the keys themselves.
+    """The same credential with its texts trimmed and checked; `signing_keys.py` reads the keys themselves.
 
     Raises:
         CredentialProblem: a text cannot be what it should be.

@@ -26,7 +26,7 @@ MIN_GAP_S: Mapping[Refusal, float] = {
     Refusal.SECRET_LOST: HOUR_S,
     Refusal.REVOKED: HOUR_S,
     Refusal.MISMATCH: HOUR_S,
-    Refusal.PACED: 900.0,  # IBKR's penalty lasts ten or fifteen minutes, and every call makes it longer
+    Refusal.RATE_LIMITED: 900.0,  # IBKR's penalty lasts ten or fifteen minutes, and every call makes it longer
     Refusal.BLOCKED: 300.0,
     Refusal.FORBIDDEN: 300.0,
     Refusal.NO_LENGTH: 300.0,

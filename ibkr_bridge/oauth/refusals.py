@@ -24,7 +24,7 @@ class Refusal(Enum):
     MISMATCH = "mismatch"  # IBKR derived another token: other Diffie-Hellman parameters, or somebody in between
     UNAUTHORIZED = "unauthorized"  # the session is over, or the clock is wrong
     STALE = "stale"  # 410: the outer session is over
-    PACED = "paced"  # 429
+    RATE_LIMITED = "rate_limited"  # 429
     BLOCKED = "blocked"  # a page of IBKR's edge: no User-Agent, or this address is blocked
     FORBIDDEN = "forbidden"  # any other 403
     NO_LENGTH = "no_length"  # 411: a POST without Content-Length
@@ -60,7 +60,7 @@ _BY_STATUS = {
     403: Refusal.FORBIDDEN,
     410: Refusal.STALE,
     411: Refusal.NO_LENGTH,
-    429: Refusal.PACED,
+    429: Refusal.RATE_LIMITED,
 }
 
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 PREFIX = "ibkr_bridge_"
-STATES = ("starting", "unreachable", "silent", "signed_out", "opening", "competing", "unusable", "ready")
+STATES = (
+    *("starting", "unreachable", "silent", "signed_out", "activating", "credential_refused"),
+    *("opening", "competing", "unusable", "ready"),
+)
 Value = float | int
 
 

@@ -19,15 +19,17 @@ def find_conditions(profile: Profile) -> list[Found]:
 def facts_of(profile: Profile) -> ProfileFacts:
     """What is known of a profile now."""
     keeper, stream, journal = profile.keeper, profile.streaming.status(), profile.orders.status()
+    needs_person = keeper.words.needs_person
     slots, penalty = profile.admission.status(profile.upstream.abandoned).slots, profile.penalty_box.status()
     return ProfileFacts(
         now=keeper.utc(),
         reason=keeper.session.reason,
         session_since=keeper.since,
         hint=keeper.hint(),
+        is_alone=not needs_person,
         losses=profile.session_losses.last_hour,
         maintenance_until=keeper.maintenance_end,
-        login_ends=keeper.next_reset if keeper.session.has_login else None,
+        login_ends=keeper.next_reset if needs_person and keeper.session.has_login else None,
         remind_before=profile.settings.remind_before,
         ghost_calls=slots.ghost_calls,
         slots=slots.total,
@@ -53,5 +55,6 @@ def session_condition(profile: Profile, checked: Session) -> Condition | None:
     """
     if checked.state is SessionState.READY:
         return None
-    found = Found(checked.reason, values={"hint": profile.keeper.hint(checked)})
-    return write_condition(found, profile.name, profile.keeper.utc(), str(profile.settings.gateway_url))
+    keeper = profile.keeper
+    found = Found(checked.reason, None, {"hint": keeper.hint(checked)}, is_alone=not keeper.words.needs_person)
+    return write_condition(found, profile.name, keeper.utc(), str(profile.settings.gateway_url))

@@ -12,12 +12,13 @@ from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import Credential, OAuth2Credential, secrets_of
-from ibkr_bridge.oauth.oauth1_keys import OAuth1Keys
+from ibkr_bridge.oauth.signing_keys import OAuth1Keys
 from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.oauth_session_api import OAuthSessionApi
 from ibkr_bridge.upstream.http.client import HttpClient
 from ibkr_bridge.upstream.oauth.access import AccessKeeper, AccessMaker
+from ibkr_bridge.upstream.oauth.bearer import BearerSession
 from ibkr_bridge.upstream.oauth.client import MAX_IDLE_S, ApiClient, api_tls
 from ibkr_bridge.upstream.oauth.handshake import Handshake
 from ibkr_bridge.upstream.oauth.traits import oauth_traits
@@ -89,5 +90,5 @@ def build(
 def access_maker(credential: Credential, http: HttpClient, base: str, clock: Clock) -> AccessMaker:
     """What gets access with a credential, by its kind."""
     if isinstance(credential, OAuth2Credential):
-        raise NotImplementedError
+        return BearerSession(http, base, credential, clock)
     return Handshake(http, base, lambda: OAuth1Keys.of(credential), clock)

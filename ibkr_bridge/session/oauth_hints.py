@@ -1,4 +1,4 @@
-"""What a person should do about the session of a profile that reaches IBKR without a Gateway. Pure."""
+"""What a person should do about the session of a profile that reaches IBKR without a Gateway."""
 
 from __future__ import annotations
 

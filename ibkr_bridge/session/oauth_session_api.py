@@ -34,7 +34,7 @@ OBSERVATION_OF_REFUSAL = {
     Refusal.UNAUTHORIZED: Observation.NO_LOGIN,
     Refusal.STALE: Observation.NO_LOGIN,
     Refusal.SIGNED_OUT: Observation.NO_LOGIN,
-    Refusal.PACED: Observation.RATE_LIMITED,
+    Refusal.RATE_LIMITED: Observation.RATE_LIMITED,
     Refusal.BLOCKED: Observation.FORBIDDEN,
     Refusal.FORBIDDEN: Observation.FORBIDDEN,
     Refusal.NO_LENGTH: Observation.UNUSABLE_RESPONSE,

@@ -49,7 +49,7 @@ def unavailable_error(session_status: SessionStatus, checked: Session | None = N
         remaining_s = (end - session_status.utc()).total_seconds()
         return Maintenance(f"IBKR maintenance until {end:%H:%M} UTC: {what}", retry_after=remaining_s)
     soon = session.state in (SessionState.OPENING, SessionState.UNUSABLE, SessionState.STARTING)
-    said = f"; IBKR says: {session_status.ibkr_message}" if session_status.ibkr_message else ""
-    error = SessionUnavailable(what + said, hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S)
+    quoted = f"; IBKR says: {session_status.ibkr_message}" if session_status.ibkr_message else ""
+    error = SessionUnavailable(what + quoted, hint=hint, retry_after=OPENING_RETRY_AFTER_S if soon else RETRY_AFTER_S)
     error.needs_sign_in = words.needs_person and session.state is SessionState.SIGNED_OUT
     return error

@@ -26,13 +26,18 @@ STALE_REASONS: Mapping[str, str] = {
     "brokerage_unusable":     "IBKR reports a session but refuses its calls. The bridge requests it again.",
     "login_unclear":          "IBKR does not show whether the login is still valid.",
     "competing":              "Another program uses the same IBKR username and has the brokerage session.",
-    "signed_out":             "Nobody is signed in at the Gateway. A person or IBeam must sign in.",
+    "signed_out":             "Nobody is signed in. At a Gateway a person or IBeam must sign in; else the bridge does.",
+    "activating":             "IBKR does not know the consumer key of this profile yet.",
+    "credential_refused":     "IBKR gives no access with the credential of this profile. A person must correct it.",
+    "secret_lost":            "IBKR has no secret for the access token of this profile. A person must make another.",
+    "revoked":                "IBKR no longer knows the access token of this profile. A person must make another.",
+    "mismatch":               "The handshake with IBKR gave two different tokens. A person must find out why.",
     "ibkr_unavailable":       "IBKR answers the check of the session with an error, as in its maintenance.",
     "rate_limited":           "IBKR refuses the check of the session for now, since there were too many calls.",
     # the way to IBKR: of the session, and of a websocket that cannot be opened
-    "gateway_unreachable":    "No connection to the Gateway is possible. It may not run.",
-    "gateway_forbidden":      "The Gateway does not accept connections from the bridge's address.",
-    "gateway_timeout":        "The Gateway accepts connections and does not answer.",
+    "gateway_unreachable":    "No connection to the Gateway, or to IBKR, is possible.",
+    "gateway_forbidden":      "The Gateway, or IBKR, does not accept calls from the bridge's address.",
+    "gateway_timeout":        "The Gateway, or IBKR, accepts connections and does not answer.",
     "gateway_protocol_error": "The Gateway's answer is not what the protocol demands.",
 }
 # fmt: on

@@ -162,7 +162,7 @@ def test_a_lost_session_ends_with_1_and_says_what_to_do(place: Place, running: D
     words, data = place.both("status", **running.env)
 
     assert (words.returncode, data.returncode) == (EXIT_FAILURE, EXIT_FAILURE)
-    assert words.stdout.startswith("SIGNED OUT: nobody is signed in at the Gateway")
+    assert words.stdout.startswith("SIGNED OUT: nobody is signed in")
     assert "sign in" in words.stdout
     assert json.loads(data.stdout)["state"] == "signed_out"
 

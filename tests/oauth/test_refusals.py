@@ -32,7 +32,7 @@ def error(text: str, status: int = 401) -> bytes:
         (403, b'{"error":"no permission"}', Refusal.FORBIDDEN),
         (410, b"", Refusal.STALE),
         (411, b"", Refusal.NO_LENGTH),
-        (429, b"", Refusal.PACED),
+        (429, b"", Refusal.RATE_LIMITED),
         (500, error("failed to generate sso dh token", 500), Refusal.NO_DH_TOKEN),
         (503, b"", Refusal.UNAVAILABLE),
         (200, b"{}", None),

@@ -34,7 +34,7 @@ async def test_the_session_and_the_slots_are_shown(harness: Harness) -> None:
     samples = await read_samples(harness)
 
     assert samples["session_ready", of_main()] == 1.0
-    assert [samples["session_state", of_main(state=each)] for each in STATES] == [0.0] * 7 + [1.0]
+    assert [samples["session_state", of_main(state=each)] for each in STATES] == [0.0] * 9 + [1.0]
     assert (samples["gateway_slots", of_main()], samples["gateway_slots_taken", of_main()]) == (4.0, 0.0)
     assert samples["process_resident_memory_bytes", ()] > 0
 

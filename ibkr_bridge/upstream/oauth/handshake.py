@@ -8,30 +8,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ibkr_bridge.calls.header_policy import request_headers
-from ibkr_bridge.calls.messages import Call, Response, read_fully
-from ibkr_bridge.calls.upstream_port import BeforeSending
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayProtocolError
 from ibkr_bridge.ibkr.bodies import parse_json
 from ibkr_bridge.oauth.credential import CredentialProblem
 from ibkr_bridge.oauth.live_session_token import token_text
-from ibkr_bridge.oauth.oauth1_keys import (
+from ibkr_bridge.oauth.refusals import Refusal, refusal_of, words_of
+from ibkr_bridge.oauth.signing_keys import (
     HANDSHAKE_PATH,
     AnswerUnreadable,
     LiveSession,
     OAuth1Keys,
     TokenMismatch,
 )
-from ibkr_bridge.oauth.refusals import Refusal, refusal_of, words_of
 from ibkr_bridge.upstream.http.client import HttpClient
 from ibkr_bridge.upstream.oauth.access import AccessRefused
-from ibkr_bridge.upstream.oauth.writers import PlainWriter
+from ibkr_bridge.upstream.oauth.posts import new_nonce, post_once, timestamp
 
 CHALLENGE_BITS = 256
-NONCE_BYTES = 10
-MAX_ANSWER_BYTES = 64 * 1024
-TIMEOUT_S = 10.0  # seconds; IBKR itself gives up then
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class Handshake:
         url = self._base + HANDSHAKE_PATH
         moment = (new_nonce(), timestamp(self._clock))
         header = await asyncio.to_thread(keys.handshake_header, url, a, *moment)
-        response = await self._post(header)
+        response = await post_once(self._http, self._base, HANDSHAKE_PATH, (("Authorization", header),))
         if response.status != 200:
             refusal = refusal_of(response.status, response.body) or Refusal.UNREADABLE
             raise AccessRefused(refusal, words_of(response.body))
@@ -107,19 +101,3 @@ class Handshake:
             except CredentialProblem as exc:
                 raise AccessRefused(Refusal.INVALID_SIGNATURE, exc.detail) from None
         return self._keys
-
-    async def _post(self, header: str) -> Response:
-        headers = (*request_headers(()), ("Authorization", header))
-        call = Call("POST", HANDSHAKE_PATH, headers, is_change=True)  # on a connection of its own, and once
-        response = await self._http.send(call, PlainWriter(self._base), BeforeSending(), timeout_s=TIMEOUT_S)
-        return await read_fully(response, MAX_ANSWER_BYTES)
-
-
-def new_nonce() -> str:
-    """Letters and digits for one request."""
-    return secrets.token_hex(NONCE_BYTES)
-
-
-def timestamp(clock: Clock) -> int:
-    """The time of a request, in whole seconds."""
-    return int(clock.utc().timestamp())

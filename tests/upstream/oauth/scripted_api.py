@@ -24,7 +24,7 @@ from yarl import URL
 
 from ibkr_bridge.clock import Clock, SystemClock
 from ibkr_bridge.events import Bus
-from ibkr_bridge.oauth.oauth1_keys import OAuth1Keys
+from ibkr_bridge.oauth.signing_keys import OAuth1Keys
 from ibkr_bridge.upstream.http.client import HttpClient
 from ibkr_bridge.upstream.oauth.access import AccessKeeper
 from ibkr_bridge.upstream.oauth.client import ApiClient

@@ -9,10 +9,11 @@ import pytest
 
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayProtocolError
-from ibkr_bridge.oauth.oauth1_keys import OAuth1Keys
 from ibkr_bridge.oauth.refusals import Refusal
+from ibkr_bridge.oauth.signing_keys import OAuth1Keys
 from ibkr_bridge.upstream.oauth.access import AccessRefused
-from ibkr_bridge.upstream.oauth.handshake import Handshake, new_nonce
+from ibkr_bridge.upstream.oauth.handshake import Handshake
+from ibkr_bridge.upstream.oauth.posts import new_nonce
 from tests.harness import with_timeout
 from tests.oauth.credentials import ACCESS_TOKEN, credential
 from tests.upstream.gateway.scripted_gateway import respond_ok
@@ -61,7 +62,7 @@ async def test_a_signature_has_the_nonce_of_its_moment(api: ScriptedApi) -> None
         (401, "LST failed, Invalid signature", Refusal.INVALID_SIGNATURE),
         (401, "LST failed, error: ", Refusal.SECRET_LOST),
         (401, "other", Refusal.UNAUTHORIZED),
-        (429, "", Refusal.PACED),
+        (429, "", Refusal.RATE_LIMITED),
         (503, "", Refusal.UNAVAILABLE),
         (302, "", Refusal.UNREADABLE),
     ],

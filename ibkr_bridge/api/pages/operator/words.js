@@ -20,9 +20,11 @@ app.words = {
 
 app.stateWords = {
   starting: "Starting: the session has not been checked yet",
-  unreachable: "Unreachable: there is no connection to the Gateway",
-  silent: "Silent: the Gateway gives no usable response",
-  signed_out: "Signed out: nobody is signed in at the Gateway",
+  unreachable: "Unreachable: there is no connection to the Gateway or to IBKR",
+  silent: "Silent: the Gateway or IBKR gives no usable response",
+  signed_out: "Signed out: nobody is signed in",
+  activating: "Activating: IBKR does not know the consumer key yet",
+  credential_refused: "Credential refused: IBKR gives no access with this credential",
   opening: "Opening: signed in, the brokerage session is being opened",
   unusable: "Unusable: signed in, but IBKR refuses brokerage calls",
   competing: "Competing: another program uses the session of the same user",

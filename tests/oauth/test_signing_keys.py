@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from ibkr_bridge.oauth.base_string import base_string
 from ibkr_bridge.oauth.credential import CredentialProblem, secrets_of
 from ibkr_bridge.oauth.live_session_token import derive_token
-from ibkr_bridge.oauth.oauth1_keys import AnswerUnreadable, OAuth1Keys, TokenMismatch
+from ibkr_bridge.oauth.signing_keys import AnswerUnreadable, OAuth1Keys, TokenMismatch
 from tests.oauth.credentials import CONSUMER_KEY, SECRET, credential, signature_key, text_of
 from tests.oauth.vectors import GROUP_14
 
