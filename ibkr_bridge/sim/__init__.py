@@ -4,6 +4,7 @@
     market_stage.py   the market and its controls, behind a simulated or a real Gateway
     gateway/          what the Java program does: TLS, five slots, one cookie jar, silence
     market/           what IBKR does: sessions, accounts, quotes, orders
+    api_host/         the same IBKR on its public host, reached by OAuth and without a Gateway
     faults.py         every known fault, each with a name
     control.py        the controls for another process, on a private socket
     request_log.py    what arrived where

@@ -20,7 +20,7 @@ from ibkr_bridge.sim.market.pacing import Pacing
 from ibkr_bridge.sim.market.server import Market
 from ibkr_bridge.sim.market.sessions import Contradiction
 from ibkr_bridge.sim.market.stream import QUOTE_INTERVAL_S
-from ibkr_bridge.sim.market.world import make_world
+from ibkr_bridge.sim.market.world import World, make_world
 from ibkr_bridge.sim.request_log import LoggedRequest
 from ibkr_bridge.sim.tasks import Tasks
 
@@ -44,7 +44,8 @@ class MarketStage:
     """A market, and on `port` a Gateway in front of it; all times are seconds of its clock.
 
     `quote_interval_s` is the time between two updates of one streamed quote. `market.stream.rate` sets one rate for all
-    quotes together instead. `positions` is how many positions the first account has.
+    quotes together instead. `positions` is how many positions the first account has. `world` is a world that was
+    made elsewhere; what else describes a world is then not used.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class MarketStage:
         groups: tuple[str, ...] = (),
         positions: int = DEFAULT_POSITIONS,
         seed: int = 1,
+        world: World | None = None,
     ) -> None:
         self.clock: SimClock = clock or FastClock()
         self.faults = faults or Faults()
@@ -70,7 +72,7 @@ class MarketStage:
         self.faults.is_over = self._is_over
         delays = {"reopen_delay_s": reopen_delay_s, "establish_delay_s": establish_delay_s}
         delays |= {"list_load_delay_s": list_load_delay_s, "list_lag_s": list_lag_s}
-        world = make_world(
+        world = world or make_world(
             Calendar(self.clock),
             live=live,
             seed=seed,

@@ -104,6 +104,14 @@ class Market:
         await self.stream.stop()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        return await self.serve(request)
+
+    async def serve(self, request: web.Request, login: str | None = None) -> web.StreamResponse:
+        """Answer one request, whichever socket it came from.
+
+        Args:
+            login: the login it belongs to, if the one who calls knows; else the cookie tells.
+        """
         if (task := asyncio.current_task()) is not None:
             self._serving[task] = request
             task.add_done_callback(self._on_served)
@@ -114,15 +122,16 @@ class Market:
             return web_response(NOT_FOUND)
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
         logged = LoggedRequest(request.method, request.raw_path, headers, body, self._clock.now())
+        login = login or _cookie(logged, LOGIN_COOKIE)
         self.log.add(logged)
         fault = self._faults.use_fault(Side.MARKET, logged.target, logged.is_own_call and not is_socket(request))
         if is_socket(request) and (fault is None or fault.kind == "delay"):
             if fault is not None:
                 await self._clock.sleep(fault.seconds)
-            return await self.stream.serve(request, self._is_logged_in(logged))
+            return await self.stream.serve(request, self._is_logged_in(login))
         if fault is None:
-            return web_response(self.respond(logged))
-        right = self.respond(logged, fault.kind) if fault.done else NOT_FOUND
+            return web_response(self._respond(logged, login))
+        right = self._respond(logged, login, fault.kind) if fault.done else NOT_FOUND
         return await FAULT_HANDLERS[fault.kind](
             FaultyCall(fault, request, right, self._clock, self._faults.trigger_event, self._held_until())
         )
@@ -145,18 +154,18 @@ class Market:
         self._serving.pop(task, None)
         self.changes.fire()
 
-    def _is_logged_in(self, logged: LoggedRequest) -> bool:
-        return self.world.sessions.find_login(_cookie(logged, LOGIN_COOKIE), logged.at) is not None
+    def _is_logged_in(self, login: str | None) -> bool:
+        return self.world.sessions.find_login(login, self._clock.now()) is not None
 
-    def respond(self, logged: LoggedRequest, fault: str = "") -> MarketResponse:
+    def _respond(self, logged: LoggedRequest, login: str | None, fault: str = "") -> MarketResponse:
         """IBKR's response to one request, cookies included; `fault` is the kind of a fault that changes it."""
-        response = self._dispatch(logged, fault)
+        response = self._dispatch(logged, login, fault)
         self.stream.on_http_call()
         return MarketResponse(
             response.status, response.body, response.content_type, (*response.headers, ("Set-Cookie", SESSION_COOKIE))
         )
 
-    def _dispatch(self, logged: LoggedRequest, fault: str) -> MarketResponse:
+    def _dispatch(self, logged: LoggedRequest, login: str | None, fault: str) -> MarketResponse:
         path = read_path(logged.path)
         if logged.method in ("POST", "PUT", "PATCH") and logged.header("Content-Length") is None:
             return LENGTH_REQUIRED
@@ -167,9 +176,8 @@ class Market:
             path, table = path.removeprefix(API), ROUTES
         for route in table:
             if (parts := route.match(logged.method, path)) is not None:
-                token = _cookie(logged, LOGIN_COOKIE)
                 request = MarketRequest(
-                    logged.method, path, read_query(logged.query), logged.body, token, logged.at, parts, fault
+                    logged.method, path, read_query(logged.query), logged.body, login, logged.at, parts, fault
                 )
                 refusal = self._missing_session(route, request) or self._unknown_account(request)
                 return refusal or route.handler(self.world, request)

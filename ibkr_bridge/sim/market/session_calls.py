@@ -52,7 +52,7 @@ def tickle(world: World, request: MarketRequest) -> MarketResponse:
     login = world.sessions.find_login(request.login, request.now)
     remaining_s = login.remaining_s(request.now) if login else 0.0
     body = {
-        "session": _hex_digest(f"{request.login}"),
+        "session": session_id(request.login),
         "ssoExpires": int(remaining_s * 1000),
         "collission": False,
         "userId": USER,
@@ -60,6 +60,11 @@ def tickle(world: World, request: MarketRequest) -> MarketResponse:
         "iserver": {"authStatus": describe_session(world, request.now)},
     }
     return ok_response(body)
+
+
+def session_id(login: str | None) -> str:
+    """What `/tickle` calls the session of a login."""
+    return _hex_digest(f"{login}")
 
 
 def init(world: World, request: MarketRequest) -> MarketResponse:

@@ -7,6 +7,7 @@ moment later (`established`). Another program of the same user can take it over 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -49,12 +50,13 @@ class Login:
     created_at: float
     ends_at: float
     used_at: float
+    idle_ttl_s: float = LOGIN_IDLE_TTL_S
     has_read_portfolio: bool = False
     has_opened_farm: bool = False  # a call has opened the history farm
 
     def remaining_s(self, now: float) -> float:
         """Time until this login ends if no call comes."""
-        return max(min(self.used_at + LOGIN_IDLE_TTL_S, self.ends_at) - now, 0.0)
+        return max(min(self.used_at + self.idle_ttl_s, self.ends_at) - now, 0.0)
 
 
 @dataclass(eq=False)
@@ -104,6 +106,15 @@ class Sessions:
         login = Login(f"simulated-login-{self._login_count}", now, self.calendar.next_midnight(now, NEW_YORK), now)
         self._logins[login.token] = login
         return login
+
+    def add_login(self, token: str, now: float, ends_at: float) -> Login:
+        """Add a login that was not made in a browser; it does not end when it is idle."""
+        login = self._logins[token] = Login(token, now, ends_at, now, idle_ttl_s=math.inf)
+        return login
+
+    def drop_login(self, token: str) -> None:
+        """End one login; the brokerage session and the other logins stay."""
+        self._logins.pop(token, None)
 
     def find_login(self, token: str | None, now: float) -> Login | None:
         """The login of a token if it has not ended; this call keeps it alive."""

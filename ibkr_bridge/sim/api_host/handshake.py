@@ -1,0 +1,88 @@
+"""The handshake: a client that proves who it is gets its half of a live session token.
+
+Both sides compute the token; it is never sent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+
+from ibkr_bridge.sim.api_host.arithmetic import Agreement, Group, agree
+from ibkr_bridge.sim.api_host.checks import BAD_HANDSHAKE, Checks
+from ibkr_bridge.sim.api_host.oauth_request import OAuthRequest, RefusedError
+from ibkr_bridge.sim.api_host.registry import AccessToken, LiveSession, Registry
+from ibkr_bridge.sim.api_host.rules import DAY_S, Rules
+from ibkr_bridge.sim.clock import Calendar
+
+RANDOM_BITS = 256
+
+
+class Handshake:
+    """Answers `/oauth/live_session_token`.
+
+    Args:
+        open_login: makes a login in the market of a token's user, from a moment to another one; returns its token.
+        end_login: ends such a login.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        checks: Checks,
+        rules: Rules,
+        calendar: Calendar,
+        open_login: Callable[[AccessToken, float, float], str],
+        end_login: Callable[[LiveSession], None],
+    ) -> None:
+        self.choose_number: Callable[[Group, int], int] = lambda group, challenge: secrets.randbits(RANDOM_BITS) | 1
+        """IBKR's random number; a test may choose it."""
+        self.other_group: Group | None = None
+        """Parameters that are used instead of the uploaded ones, as if another file had been uploaded."""
+        self._registry = registry
+        self._checks = checks
+        self._rules = rules
+        self._calendar = calendar
+        self._open_login = open_login
+        self._end_login = end_login
+
+    def answer(self, request: OAuthRequest, now: float) -> Mapping[str, object]:
+        """Check a request, make a live session token, and return IBKR's half.
+
+        Raises:
+            RefusedError: the request is wrong.
+        """
+        consumer = self._checks.find_consumer(request, now)
+        self._checks.check_freshness(request, "RSA-SHA256", now)
+        token, secret = self._checks.find_token(request, consumer)
+        self._checks.check_rsa(request, consumer.signature_key, secret.hex(), BAD_HANDSHAKE)
+        group = self.other_group or consumer.group
+        challenge = _read_challenge(request, group)
+        agreement = agree(group, challenge, self.choose_number(group, challenge), secret)
+        session = self._keep(token, agreement, now)
+        shown = now if self._rules.tells_time_of_computation else session.ends_at
+        return {
+            "diffie_hellman_response": f"{agreement.response:x}",
+            "live_session_token_signature": agreement.signature(consumer.key),
+            "live_session_token_expiration": self._calendar.epoch_ms(shown) + int(self._rules.clock_skew_s * 1000),
+        }
+
+    def _keep(self, token: AccessToken, agreement: Agreement, now: float) -> LiveSession:
+        ends_at = now + min(self._rules.session_token_life_s, DAY_S)
+        former = self._registry.sessions.get(token.token)
+        if former is not None and self._rules.second_token_ends_first:
+            self._end_login(former)
+        login = self._open_login(token, now, ends_at)
+        session = LiveSession(token, agreement.live_session_token, now, ends_at, login)
+        self._registry.sessions[token.token] = session
+        return session
+
+
+def _read_challenge(request: OAuthRequest, group: Group) -> int:
+    try:
+        challenge = int(request.parameters.get("diffie_hellman_challenge", ""), 16)
+    except ValueError:
+        raise RefusedError("LST failed, error: invalid diffie_hellman_challenge") from None
+    if not 1 < challenge < group.p - 1:
+        raise RefusedError("LST failed, error: invalid diffie_hellman_challenge")
+    return challenge

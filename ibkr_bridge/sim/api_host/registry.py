@@ -1,0 +1,81 @@
+"""What IBKR has on file: consumers, access tokens with their secrets, and the live session tokens made for them."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from ibkr_bridge.sim.api_host.arithmetic import Group
+from ibkr_bridge.sim.api_host.keys import encrypt_secret
+
+SECRET_BYTES = 32
+
+
+def make_token() -> str:
+    """Twenty hexadecimal digits, as all of IBKR's OAuth tokens."""
+    return secrets.token_hex(10)
+
+
+@dataclass
+class Consumer:
+    """One registered program: a user's own, or a company's with a callback."""
+
+    key: str
+    signature_key: rsa.RSAPublicKey
+    encryption_key: rsa.RSAPublicKey
+    group: Group
+    active_from: float = -math.inf
+    """The moment of the simulator's clock from which IBKR's servers have this registration."""
+    is_enabled: bool = True
+    callback: str | None = None
+
+
+@dataclass
+class AccessToken:
+    """What binds a username to a consumer. IBKR keeps the secret in the clear, the user gets it encrypted."""
+
+    token: str
+    consumer: Consumer
+    username: str
+    is_paper: bool
+    secret: bytes | None = field(default_factory=lambda: secrets.token_bytes(SECRET_BYTES), repr=False)
+    """None if IBKR has lost it."""
+    is_revoked: bool = False
+
+    def encrypted_secret(self) -> str:
+        """The secret as the user sees it: for the encryption key, in base64."""
+        return encrypt_secret(self.consumer.encryption_key, self.secret or b"")
+
+
+@dataclass
+class LiveSession:
+    """One live session token and its life."""
+
+    access_token: AccessToken
+    key: bytes = field(repr=False)
+    made_at: float
+    ends_at: float
+    login: str
+    """The token of the login that this session token stands for, in the market of its user."""
+    session_id: str | None = None
+    """What the last `/tickle` said; the websocket's cookie must have it."""
+    is_logged_out: bool = False
+
+
+@dataclass
+class Registry:
+    """Everything on file, by the names that requests give."""
+
+    consumers: dict[str, Consumer] = field(default_factory=dict)
+    tokens: dict[str, AccessToken] = field(default_factory=dict)
+    sessions: dict[str, LiveSession] = field(default_factory=dict)
+    """The newest live session token of each access token."""
+
+    def add_token(self, consumer: Consumer, username: str, *, is_paper: bool) -> AccessToken:
+        """Make an access token for a username."""
+        token = AccessToken(make_token(), consumer, username, is_paper)
+        self.tokens[token.token] = token
+        return token

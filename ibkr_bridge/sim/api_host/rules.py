@@ -1,0 +1,34 @@
+"""What is unknown or chosen about the simulated host, each as one switch, and the counts that tell which form came."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from ibkr_bridge.sim.market.sessions import NEW_YORK
+
+DAY_S = 86_400.0
+
+
+@dataclass
+class Rules:
+    """The switches of one host; a test may set them while it runs. All times are seconds."""
+
+    is_strict: bool = True
+    """Whether only today's form of a signature is accepted, made for the URL that was called."""
+    clock_tolerance_s: float = 300.0
+    """How far a timestamp may be from IBKR's clock. What IBKR tolerates is not known."""
+    nonce_memory_s: float = 600.0
+    """How long a nonce is remembered. Whether IBKR remembers any is not known."""
+    clock_skew_s: float = 0.0
+    """How far IBKR's clock is ahead of the simulator's."""
+    session_token_life_s: float = DAY_S
+    tells_time_of_computation: bool = False
+    """Whether the field `live_session_token_expiration` is the time at which the token was made."""
+    second_token_ends_first: bool = True
+    """Whether a new live session token ends the one before. Nobody documents it."""
+    region: ZoneInfo = NEW_YORK
+    """Where the sessions end at midnight."""
+    forms: Counter[str] = field(default_factory=Counter)
+    """How often each form of a signature was accepted."""
