@@ -192,7 +192,7 @@ class Bridge:
     def _build_profile(self, settings: Settings) -> Profile:
         ceiling = self._ceilings.of(egress_of(settings))
         parts = (self.clock, self.bus, self.redactor, self._options)
-        return build_profile(settings.profile, settings, *parts, ceiling=ceiling)
+        return build_profile(settings.profile, settings, *parts, lambda: self._credentials.load(settings), ceiling)
 
     def _watch_profile(self, profile: Profile) -> None:
         """Let the conditions and the history follow a profile, and keep the numbers of its accounts out of the log."""

@@ -28,6 +28,7 @@ from ibkr_bridge.server.named_keys import KeyScope, add_key, load_named_keys, sa
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
+from ibkr_bridge.vault.key_file import new_key_line
 from tests.clocks import NOON
 from tests.harness import KEY, Harness, settings_for
 
@@ -63,6 +64,12 @@ class Sample:
 
 
 ACCOUNT = "DU1234567"
+OAUTH = {"road": "oauth", "api_url": "http://127.0.0.1:9"}
+NEW_KEYS = {
+    "signature_key": "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----\n",
+    "encryption_key": "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----\n",
+    "dh_parameters": "-----BEGIN DH PARAMETERS-----\n…\n-----END DH PARAMETERS-----\n",
+}
 UNREACHABLE = {"gateway_url": "https://127.0.0.1:9", "mode": "paper", "user": "user-17"}
 MARKET = {"side": "buy", "type": "market", "symbol": "AAPL", "quantity": "10"}
 LIMIT = {**MARKET, "type": "limit", "limit_price": "150.00", "client_order_id": "web-2f1c"}
@@ -106,6 +113,8 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("createProfile", "/profiles", "POST", {"name": "ben", "settings": UNREACHABLE}, manages=True),
     Sample("addProfileKey", "/profiles/ben/keys", "POST", {"scope": "read"}, manages=True),
     Sample("listProfiles", "/profiles", manages=True),
+    Sample("createSecond", "/profiles", "POST", {"name": "carl", "settings": OAUTH}, manages=True, is_example=False),
+    Sample("importCredential", "/profiles/carl/credential", "POST", NEW_KEYS, manages=True),
     Sample("pauseProfile", "/profiles/anna/pause", "POST", manages=True),
     Sample("resumeProfile", "/profiles/anna/resume", "POST", manages=True),
     Sample("logOutProfile", "/profiles/anna/logout", "POST", manages=True),
@@ -131,13 +140,21 @@ async def open_bridge(state: Path) -> AsyncIterator[Harness]:
     async with (
         Simulator(clock=FastClock(start=NOON)) as simulator,
         Simulator(clock=FastClock(start=NOON), accounts=("DU1111111",)) as of_anna,
-        Harness(settings_for(simulator.url, state), ShiftedClock(NOON)) as harness,
+        Harness(settings_for(simulator.url, state, **_vault_keys(state)), ShiftedClock(NOON)) as harness,
     ):
         await harness.wait_until(SessionState.READY)
         anna = {"gateway_url": of_anna.url, "maintenance": "none"}
         profile = await harness.application[ADMINISTRATION].create("anna", anna)
         await profile.keeper.wait_until_up(Layer.BROKERAGE, READY_TIMEOUT_S)
         yield harness
+
+
+def _vault_keys(state: Path) -> dict[str, str]:
+    """The setting of a file with a new key for the vault."""
+    file = state.parent / "vault-keys"
+    file.write_text(new_key_line())
+    file.chmod(0o400)
+    return {"IBKR_BRIDGE_VAULT_KEYS": str(file)}
 
 
 async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:

@@ -21,6 +21,7 @@ AT_ONCE = frozenset(
     {
         *("signed_out", "journal_unavailable", "orders_unknown", "gateway_stuck", "order_question"),
         *("credential_refused", "secret_lost", "revoked", "mismatch"),
+        *("vault_locked", "credential_unreadable"),
     }
 )
 """Conditions that wait for a person: they are told as soon as they are known."""

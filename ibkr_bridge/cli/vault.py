@@ -26,7 +26,7 @@ EXAMPLES = {
     "vault check": "open every credential, and say which cannot be opened",
     "vault rotate": "seal everything with the first key of the file",
     "vault move --to database": "from files into IBKR_BRIDGE_DATABASE_URL",
-    "vault migrate < admin-url": "make or update the table",
+    "vault migrate": "make or update the table; standard input has the address of an administrator",
 }
 MORE = f"""To replace the key: put the line of a new one first in the file that IBKR_BRIDGE_VAULT_KEYS names, then
   {PROGRAM} vault rotate
@@ -65,7 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
         "migrate": "make or update the table; standard input has the address of an administrator",
     }
     for verb, text in texts.items():
-        each = verbs.add_parser(verb, help=text, epilog=f"example: {PROGRAM} vault {verb}")
+        each = verbs.add_parser(
+            verb, help=text, epilog=f"example: {PROGRAM} vault {verb}{' --to database' if verb == 'move' else ''}"
+        )
         each.add_argument("--json", action="store_true", help="as JSON")
         if verb == "move":
             each.add_argument("--to", choices=["files", "database"], required=True, help="where they go")

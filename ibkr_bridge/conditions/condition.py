@@ -171,6 +171,9 @@ KINDS: Mapping[str, Kind] = {
             "{hint}",
             stops=True,
         ),
+        Kind("vault_locked", C, "the key that opens the credential of this profile is missing", "{hint}", stops=True),
+        Kind("credential_missing", W, "no complete credential was imported for this profile", "{hint}", stops=True),
+        Kind("credential_unreadable", C, "the credential of this profile cannot be opened", "{hint}", stops=True),
         Kind(
             "brokerage_lost",
             W,

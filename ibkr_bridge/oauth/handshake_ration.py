@@ -20,12 +20,17 @@ one call and not the access, or another program makes tokens for the same user, 
 """
 REQUEST_GAP_S = 60.0
 """Seconds between two attempts that a person requests."""
+NEW_CREDENTIAL_GAP_S = 5.0
+"""The same after a credential was imported: a person waits for the result."""
+NOT_ASKED = (Refusal.VAULT_LOCKED, Refusal.CREDENTIAL_MISSING, Refusal.CREDENTIAL_UNREADABLE)
+"""Refusals of the bridge itself: IBKR was not asked."""
 MIN_GAP_S: Mapping[Refusal, float] = {
     Refusal.INACTIVE: HOUR_S,
     Refusal.INVALID_SIGNATURE: HOUR_S,
     Refusal.SECRET_LOST: HOUR_S,
     Refusal.REVOKED: HOUR_S,
     Refusal.MISMATCH: HOUR_S,
+    **dict.fromkeys(NOT_ASKED, 60.0),  # no call was sent: the bridge only looks again
     Refusal.RATE_LIMITED: 900.0,  # IBKR's penalty lasts ten or fifteen minutes, and every call makes it longer
     Refusal.BLOCKED: 300.0,
     Refusal.FORBIDDEN: 300.0,
@@ -41,14 +46,14 @@ class HandshakeRation:
     _failed_in_a_row: int = 0
     _attempted_at: float = float("-inf")
     _min_gap_s: float = 0.0
-    _requested: bool = False
+    _requested_gap_s: float | None = None
     _replaced: list[float] = field(default_factory=list)
 
     def wait_s(self, now: float) -> float:
         """Seconds until IBKR may be asked for access; 0 means now."""
         gap = max(GAPS_S[min(self._failed_in_a_row, len(GAPS_S) - 1)], self._min_gap_s)
-        if self._requested:
-            gap = min(gap, REQUEST_GAP_S)
+        if self._requested_gap_s is not None:
+            gap = min(gap, self._requested_gap_s)
         return max(0.0, self._attempted_at + gap - now)
 
     def replacement_wait_s(self, now: float) -> float:
@@ -57,19 +62,21 @@ class HandshakeRation:
         gap = REPLACEMENT_GAPS_S[min(len(recent), len(REPLACEMENT_GAPS_S) - 1)]
         return max(self.wait_s(now), recent[-1] + gap - now if recent else 0.0)
 
-    def request(self) -> None:
+    def request(self, *, is_new_credential: bool = False) -> None:
         """A person wants an attempt, and has probably changed something."""
-        self._requested = True
+        self._requested_gap_s = NEW_CREDENTIAL_GAP_S if is_new_credential else REQUEST_GAP_S
 
     def record_attempt(self, now: float, *, is_replacement: bool = False) -> None:
         """An attempt begins; it counts as failed until `record_success`."""
-        self._attempted_at, self._min_gap_s, self._requested = now, 0.0, False
+        self._attempted_at, self._min_gap_s, self._requested_gap_s = now, 0.0, None
         self._failed_in_a_row += 1
         if is_replacement:
             self._replaced = [*(at for at in self._replaced if now - at < HOUR_S), now]
 
     def record_refusal(self, refusal: Refusal) -> None:
         """The attempt ended with a refusal."""
+        if refusal in NOT_ASKED:
+            self._attempted_at, self._failed_in_a_row = self._attempted_at - NEW_CREDENTIAL_GAP_S, 0
         self._min_gap_s = MIN_GAP_S.get(refusal, 0.0)
 
     def record_success(self) -> None:

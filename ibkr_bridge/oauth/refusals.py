@@ -22,6 +22,9 @@ class Refusal(Enum):
     SECRET_LOST = "secret_lost"  # noqa: S105  # IBKR has no secret for this access token
     REVOKED = "revoked"  # the same, for a token that has worked before
     MISMATCH = "mismatch"  # IBKR derived another token: other Diffie-Hellman parameters, or somebody in between
+    VAULT_LOCKED = "vault_locked"  # the key that opens the credential is missing
+    CREDENTIAL_MISSING = "credential_missing"  # nobody has imported one, or not all of it
+    CREDENTIAL_UNREADABLE = "credential_unreadable"  # it does not open, or its store cannot be read
     UNAUTHORIZED = "unauthorized"  # the session is over, or the clock is wrong
     STALE = "stale"  # 410: the outer session is over
     RATE_LIMITED = "rate_limited"  # 429

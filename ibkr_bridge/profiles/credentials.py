@@ -7,7 +7,7 @@ vault is opened when the first profile needs it, as it loads `cryptography`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ibkr_bridge.vault.store_port import Owner
     from ibkr_bridge.vault.vault import Vault
 
+LoadCredential = Callable[[], Awaitable[Credential]]
+"""Returns the credential of one profile, or raises `NoCredential`."""
 KEYS_ONLY = "keys"
 """The kind of a credential that still lacks what IBKR gives."""
 TOKEN_MEMBERS = ("consumer_key", "access_token", "access_token_secret")
@@ -46,6 +48,11 @@ class NoCredential(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+async def no_credential() -> Credential:
+    """The `LoadCredential` of a profile that has none."""
+    raise NoCredential("credential_missing", "there is no credential")
 
 
 @dataclass(frozen=True)

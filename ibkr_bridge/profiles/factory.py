@@ -18,7 +18,6 @@ from ibkr_bridge.limits.admission_queue import Limits
 from ibkr_bridge.limits.penalty_box import PenaltyBox
 from ibkr_bridge.limits.penalty_gate import PenaltyGate
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
-from ibkr_bridge.oauth.credential import Credential
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.store import JournalStore
 from ibkr_bridge.orders.journal.writer import JournalWriter
@@ -27,6 +26,7 @@ from ibkr_bridge.orders.rules.rules import RuleContext
 from ibkr_bridge.orders.rules.trading_pause import TradingPause
 from ibkr_bridge.orders.service import OrderDependencies, OrderService
 from ibkr_bridge.orders.suppressed_questions import SuppressedQuestions
+from ibkr_bridge.profiles.credentials import LoadCredential, no_credential
 from ibkr_bridge.profiles.dispatch import Dispatch
 from ibkr_bridge.profiles.keeper_upstream import KeeperUpstream
 from ibkr_bridge.profiles.options import ProfileOptions
@@ -87,18 +87,17 @@ def build_profile(
     bus: events.Bus,
     redactor: Redactor,
     options: ProfileOptions,
-    credential: Credential | None = None,
+    load_credential: LoadCredential = no_credential,
     ceiling: AddressCeiling | None = None,
 ) -> Profile:
     """Build a profile.
 
     Args:
-        credential: signs in its username, on a road without a Gateway.
+        load_credential: returns what signs in its username, on a road without a Gateway.
         ceiling: of the address from which it reaches IBKR; one of its own if it is left out.
 
     Raises:
         OSError: the CA file cannot be read as certificates.
-        ValueError: its road needs a credential, and there is none.
     """
     bus = events.ProfileBus(bus, name)
 
@@ -106,7 +105,7 @@ def build_profile(
         return settings.state_dir / f"{name}.{kind}.{extension}" if settings.state_dir else None
 
     # The keeper is built below, and the road asks it for the session id.
-    road = road_of(settings, credential, clock, bus, redactor, file, lambda: keeper.session_id())  # noqa: PLW0108
+    road = road_of(settings, load_credential, clock, bus, redactor, file, lambda: keeper.session_id())  # noqa: PLW0108
     upstream = road.upstream
     limits = options.limits or Limits.of(upstream.traits)
     ceiling = ceiling or AddressCeiling(clock)

@@ -12,7 +12,9 @@ from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import Credential, OAuth2Credential, secrets_of
+from ibkr_bridge.oauth.refusals import Refusal
 from ibkr_bridge.oauth.signing_keys import OAuth1Keys
+from ibkr_bridge.profiles.credentials import LoadCredential, NoCredential
 from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.oauth_session_api import OAuthSessionApi
@@ -21,6 +23,7 @@ from ibkr_bridge.upstream.oauth.access import AccessKeeper, AccessMaker
 from ibkr_bridge.upstream.oauth.bearer import BearerSession
 from ibkr_bridge.upstream.oauth.client import MAX_IDLE_S, ApiClient, api_tls
 from ibkr_bridge.upstream.oauth.handshake import Handshake
+from ibkr_bridge.upstream.oauth.stored_access import NotStored, StoredAccess
 from ibkr_bridge.upstream.oauth.traits import oauth_traits
 from ibkr_bridge.upstream.oauth.wording import api_wording
 from ibkr_bridge.upstream.oauth.writers import signed_base
@@ -50,15 +53,13 @@ class NoState:
 
 def build(
     settings: Settings,
-    credential: Credential,
+    load: LoadCredential,
     clock: Clock,
     bus: events.Bus,
     redactor: Redactor,
     session_id: Callable[[], str],
 ) -> Road:
     """See `roads.oauth_road`."""
-    for secret in secrets_of(credential):
-        redactor.add_secret(secret, permanent=True)
     address = settings.api_url
     base, wording = signed_base(address.scheme, address.host, address.port), api_wording(address.host)
     traits = oauth_traits(settings.api_rate, is_portfolio_only=settings.portfolio_only)
@@ -68,7 +69,18 @@ def build(
         local_address=settings.local_address,
         max_idle_s=MAX_IDLE_S,
     )
-    access = AccessKeeper(access_maker(credential, http, base, clock), clock, bus, redactor.add_secret)
+
+    async def load_and_hide() -> Credential:
+        try:
+            credential = await load()
+        except NoCredential as exc:
+            raise NotStored(Refusal(exc.reason), exc.detail) from None
+        for secret in secrets_of(credential):
+            redactor.add_secret(secret, permanent=True)
+        return credential
+
+    stored = StoredAccess(load_and_hide, lambda credential: access_maker(credential, http, base, clock))
+    access = AccessKeeper(stored, clock, bus, redactor.add_secret)
     upstream = ApiClient(*(base, http, access, traits, wording, tls, session_id, settings.local_address))
     return Road(
         upstream,
@@ -77,7 +89,7 @@ def build(
             session_upstream,
             access,
             clock,
-            is_paper=credential.is_paper,
+            is_paper=lambda: stored.is_paper,
             is_portfolio_only=settings.portfolio_only,
         ),
         CHECK_INTERVAL_S,

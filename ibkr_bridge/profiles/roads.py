@@ -12,7 +12,7 @@ from pathlib import Path
 from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import RoadKind, Settings
-from ibkr_bridge.oauth.credential import Credential
+from ibkr_bridge.profiles.credentials import LoadCredential
 from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.gateway_session_api import GatewaySessionApi
@@ -54,7 +54,7 @@ def gateway_road(
 
 def oauth_road(
     settings: Settings,
-    credential: Credential,
+    load_credential: LoadCredential,
     clock: Clock,
     bus: events.Bus,
     redactor: Redactor,
@@ -66,7 +66,7 @@ def oauth_road(
     The modules of this road are loaded here: they need `cryptography`, which a bridge behind a Gateway never uses.
 
     Args:
-        credential: signs in one username.
+        load_credential: returns the credential that signs in the username.
         state_file: not used: nothing of this road is kept over a restart.
         session_id: returns IBKR's session id from the last tickle; empty if there is none.
 
@@ -75,12 +75,12 @@ def oauth_road(
     """
     from ibkr_bridge.profiles.oauth_road import build  # loads cryptography
 
-    return build(settings, credential, clock, bus, redactor, session_id)
+    return build(settings, load_credential, clock, bus, redactor, session_id)
 
 
 def road_of(
     settings: Settings,
-    credential: Credential | None,
+    load_credential: LoadCredential,
     clock: Clock,
     bus: events.Bus,
     redactor: Redactor,
@@ -91,10 +91,7 @@ def road_of(
 
     Raises:
         OSError: the CA file cannot be read as certificates.
-        ValueError: the road needs a credential, and there is none.
     """
     if settings.road is RoadKind.GATEWAY:
         return gateway_road(settings, clock, bus, redactor, state_file, session_id)
-    if credential is None:
-        raise ValueError(f"the profile {settings.profile} has no credential; import one: profile import")
-    return oauth_road(settings, credential, clock, bus, redactor, state_file, session_id)
+    return oauth_road(settings, load_credential, clock, bus, redactor, state_file, session_id)

@@ -131,7 +131,7 @@ class ProfileAdministration:
         except NoCredential as exc:
             raise BadRequest(exc.detail, hint=VAULT_HINT) from None
         if not imported.missing:
-            await self._profiles.replace(profile.settings)
+            profile.keeper.renew_access()
         return imported
 
     async def _forget_credential(self, settings: Settings) -> None:

@@ -151,6 +151,11 @@ class Keeper(SessionStatus):
             next_reset=self.next_reset,
         )
 
+    def renew_access(self) -> None:
+        """The credential has changed: sign in with the new one, without waiting for the end of the present access."""
+        self._api.request_access(is_new_credential=True)
+        self.request_check()
+
     async def reopen(self) -> OpeningReport:
         """Check the session on request, and request the brokerage session where calls fail, as the backoff allows."""
         earlier_count = self._opener.request_count

@@ -30,6 +30,11 @@ OAUTH_HINTS = SessionHints(
         Observation.REVOKED: f"somebody deleted the token or switched OAuth access off, or IBKR lost it: {MAKE_ANEW}",
         Observation.MISMATCH: "use the very file of DH parameters that was uploaded (profile check); if it is that "
         "file, somebody may be between this machine and IBKR",
+        Observation.VAULT_LOCKED: "see that the file of keys is where IBKR_BRIDGE_VAULT_KEYS says, with every key that "
+        "is in use (vault check); the bridge looks again once a minute",
+        Observation.CREDENTIAL_MISSING: "import the tokens that IBKR's page shows (profile import)",
+        Observation.CREDENTIAL_UNREADABLE: "the stored credential was changed or belongs elsewhere: look at vault "
+        "check, and import it again (profile import)",
         Observation.NO_CONNECTION: "check this machine's connection to the Internet and IBKR_BRIDGE_API_URL",
         Observation.FORBIDDEN: "stop other programs at this address that call IBKR, and wait some minutes",
         Observation.TIMEOUT: "wait; IBKR does not answer: look at its system status page",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
@@ -31,6 +32,9 @@ OBSERVATION_OF_REFUSAL = {
     Refusal.SECRET_LOST: Observation.SECRET_LOST,
     Refusal.REVOKED: Observation.REVOKED,
     Refusal.MISMATCH: Observation.MISMATCH,
+    Refusal.VAULT_LOCKED: Observation.VAULT_LOCKED,
+    Refusal.CREDENTIAL_MISSING: Observation.CREDENTIAL_MISSING,
+    Refusal.CREDENTIAL_UNREADABLE: Observation.CREDENTIAL_UNREADABLE,
     Refusal.UNAUTHORIZED: Observation.NO_LOGIN,
     Refusal.STALE: Observation.NO_LOGIN,
     Refusal.SIGNED_OUT: Observation.NO_LOGIN,
@@ -61,8 +65,8 @@ class AccessSource(Protocol):
         """The present access, made or renewed if it is time; None if there is none."""
         ...
 
-    def request(self) -> None:
-        """A person wants access now."""
+    def request(self, *, is_new_credential: bool = False) -> None:
+        """A person wants access now, with another credential or the present one."""
         ...
 
     def end(self) -> None:
@@ -76,7 +80,7 @@ class OAuthSessionApi(IbkrSessionApi):
     Args:
         upstream: where to send calls; they are signed there.
         access: what they are signed with.
-        is_paper: whether the credential is of a paper account; None if nobody has said.
+        is_paper: returns whether the credential is of a paper account; None if nobody has said.
         is_portfolio_only: whether the brokerage session is never opened.
     """
 
@@ -86,7 +90,7 @@ class OAuthSessionApi(IbkrSessionApi):
         access: AccessSource,
         clock: Clock,
         *,
-        is_paper: bool | None = None,
+        is_paper: Callable[[], bool | None] = lambda: None,
         is_portfolio_only: bool = False,
     ) -> None:
         super().__init__(upstream, OAUTH_HINTS)
@@ -118,9 +122,9 @@ class OAuthSessionApi(IbkrSessionApi):
             return "nothing until somebody requests the session: the command reconnect"
         return f"next request for access in {span_text(self._access.wait_s)}"
 
-    def request_access(self) -> None:
+    def request_access(self, *, is_new_credential: bool = False) -> None:
         """See `SessionApi.request_access`."""
-        self._access.request()
+        self._access.request(is_new_credential=is_new_credential)
         self._dh_failures.request()
 
     async def check_status(self) -> Observation:
@@ -189,7 +193,7 @@ class OAuthSessionApi(IbkrSessionApi):
 
     async def login_is_paper(self) -> bool | None:
         """See `SessionApi.login_is_paper`; `/sso/validate` is not for this road."""
-        return self._is_paper
+        return self._is_paper()
 
     async def warm_up_orders(self) -> None:
         """See `SessionApi.warm_up_orders`."""

@@ -104,8 +104,12 @@ class SessionApi(Protocol):
         """What the upstream does next by itself to get access, and when; empty if it has access."""
         ...
 
-    def request_access(self) -> None:
-        """A person wants the session now, and has probably changed something."""
+    def request_access(self, *, is_new_credential: bool = False) -> None:
+        """A person wants the session now, and has probably changed something.
+
+        Args:
+            is_new_credential: whether the present access belongs to another credential, so that it must be replaced.
+        """
         ...
 
     @property
@@ -209,7 +213,7 @@ class IbkrSessionApi:
         """See `SessionApi.next_act`; where a person signs in, the upstream does nothing itself."""
         return ""
 
-    def request_access(self) -> None:
+    def request_access(self, *, is_new_credential: bool = False) -> None:
         """See `SessionApi.request_access`; where a person signs in, there is nothing to do."""
 
     async def check_status(self) -> Observation:

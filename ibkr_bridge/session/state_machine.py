@@ -29,7 +29,7 @@ class SessionState(Enum):
     SILENT = "silent"  # it connects, and no usable response comes
     SIGNED_OUT = "signed_out"  # nobody is signed in
     ACTIVATING = "activating"  # IBKR does not know the consumer key yet: it counts after a reset
-    CREDENTIAL_REFUSED = "credential_refused"  # IBKR gives no access with this credential: a person must act
+    CREDENTIAL_REFUSED = "credential_refused"  # there is no access with this credential: a person must act
     OPENING = "opening"  # the login is fine, the brokerage session is being opened
     COMPETING = "competing"  # the same user trades somewhere else
     UNUSABLE = "unusable"  # auth/status shows a session, but IBKR refuses brokerage calls
@@ -52,6 +52,9 @@ class Observation(Enum):
     SECRET_LOST = "secret_lost"  # noqa: S105  # IBKR has no secret for the access token
     REVOKED = "revoked"  # the same, and the token has worked before
     MISMATCH = "mismatch"  # IBKR derived another live session token
+    VAULT_LOCKED = "vault_locked"  # the key that opens the credential is missing
+    CREDENTIAL_MISSING = "credential_missing"  # nobody has imported one
+    CREDENTIAL_UNREADABLE = "credential_unreadable"  # it does not open
     NO_CONNECTION = "no_connection"  # no connection
     FORBIDDEN = "forbidden"  # the Gateway's address rules
     TIMEOUT = "timeout"  # no response in time
@@ -107,6 +110,9 @@ REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints f
     Observation.SECRET_LOST:       "secret_lost",
     Observation.REVOKED:           "revoked",
     Observation.MISMATCH:          "mismatch",
+    Observation.VAULT_LOCKED:      "vault_locked",
+    Observation.CREDENTIAL_MISSING: "credential_missing",
+    Observation.CREDENTIAL_UNREADABLE: "credential_unreadable",
     Observation.NO_CONNECTION:     "gateway_unreachable",
     Observation.FORBIDDEN:         "gateway_forbidden",
     Observation.TIMEOUT:           "gateway_timeout",
@@ -114,7 +120,10 @@ REASONS: Mapping[Observation, str] = {  # stable words for programs; the hints f
     Observation.RATE_LIMITED:      "rate_limited",
 }
 
-NO_ACCESS = (Observation.ACTIVATING, Observation.CREDENTIAL_REFUSED, Observation.SECRET_LOST, Observation.REVOKED, Observation.MISMATCH)
+NO_ACCESS = (
+    Observation.ACTIVATING, Observation.CREDENTIAL_REFUSED, Observation.SECRET_LOST, Observation.REVOKED, Observation.MISMATCH,
+    Observation.VAULT_LOCKED, Observation.CREDENTIAL_MISSING, Observation.CREDENTIAL_UNREADABLE,
+)
 """Observations that only an upstream without a Gateway makes: IBKR gives no access."""
 
 S, A = SessionState, Action
@@ -125,9 +134,7 @@ _COLUMNS = (
     Observation.UNUSABLE_RESPONSE, Observation.RATE_LIMITED,
     *NO_ACCESS,
 )
-_NO_ACCESS = (  # from every state, for the last five columns
-    (S.ACTIVATING, ()), (S.CREDENTIAL_REFUSED, ()), (S.CREDENTIAL_REFUSED, ()), (S.CREDENTIAL_REFUSED, ()), (S.CREDENTIAL_REFUSED, ()),
-)
+_NO_ACCESS = ((S.ACTIVATING, ()), *((S.CREDENTIAL_REFUSED, ()),) * 7)  # from every state, for the last eight columns
 _UP, _BAD, _WAIT, _OPEN, _COMPETING = (S.READY, (A.PREPARE,)), (S.UNUSABLE, (A.OPEN,)), (S.OPENING, ()), (S.OPENING, (A.OPEN,)), (S.COMPETING, (A.RECLAIM,))
 _STAY, _FRESH = (S.READY, ()), (S.OPENING, (A.GRACE,))
 _OUT, _GONE, _SILENT = (S.SIGNED_OUT, ()), (S.UNREACHABLE, ()), (S.SILENT, ())

@@ -32,6 +32,9 @@ STALE_REASONS: Mapping[str, str] = {
     "secret_lost":            "IBKR has no secret for the access token of this profile. A person must make another.",
     "revoked":                "IBKR no longer knows the access token of this profile. A person must make another.",
     "mismatch":               "The handshake with IBKR gave two different tokens. A person must find out why.",
+    "vault_locked":           "The key that opens the credential of this profile is missing.",
+    "credential_missing":     "No complete credential was imported for this profile.",
+    "credential_unreadable":  "The stored credential of this profile cannot be opened.",
     "ibkr_unavailable":       "IBKR answers the check of the session with an error, as in its maintenance.",
     "rate_limited":           "IBKR refuses the check of the session for now, since there were too many calls.",
     # the way to IBKR: of the session, and of a websocket that cannot be opened

@@ -8,7 +8,7 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ibkr_bridge.oauth.credential import OAuth1Credential
+from ibkr_bridge.oauth.credential import Credential, OAuth1Credential
 from tests.oauth.test_dh_parameters import der, integer, pem
 from tests.oauth.vectors import GROUP_14
 
@@ -31,6 +31,11 @@ def encryption_key() -> rsa.RSAPrivateKey:
 def text_of(key: rsa.RSAPrivateKey) -> str:
     """A key in PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+async def load_credential() -> Credential:
+    """The credential as the vault returns it."""
+    return credential()
 
 
 @cache

@@ -22,7 +22,7 @@ from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.state_machine import SessionState
 from tests.calls.stage_setup import context_for
 from tests.harness import settings_for, with_timeout
-from tests.oauth.credentials import ACCESS_TOKEN, CONSUMER_KEY, credential
+from tests.oauth.credentials import ACCESS_TOKEN, CONSUMER_KEY, load_credential
 from tests.upstream.gateway.scripted_gateway import Connection, Request
 from tests.upstream.oauth.scripted_api import ScriptedApi, response
 
@@ -57,9 +57,9 @@ async def open_profile(
     settings = settings_for(
         "http://127.0.0.1:9", tmp_path, IBKR_BRIDGE_ROAD="oauth", IBKR_BRIDGE_API_URL=api.server.url, **env
     )
-    profile = build_profile(
-        *("main", settings, SystemClock(), Bus(), redactor or Redactor(), ProfileOptions()), credential=credential()
-    )
+    options = ProfileOptions()
+    parts = (SystemClock(), Bus(), redactor or Redactor(), options, load_credential)
+    profile = build_profile("main", settings, *parts)
     await profile.load()
     await with_timeout(profile.keeper._round())
     try:

@@ -12,14 +12,14 @@ from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.profiles.roads import road_of
 from ibkr_bridge.redaction import Redactor
 from tests.harness import settings_for
-from tests.oauth.credentials import credential
+from tests.oauth.credentials import load_credential
 
 
 async def open_road(kind: str, tmp_path: Path, **env: str) -> Road:
     """The road of this kind."""
     settings = settings_for("http://127.0.0.1:9", tmp_path, IBKR_BRIDGE_ROAD=kind, **env)
     files = {"cookies": tmp_path / "cookies.json"}
-    road = road_of(settings, credential(), SystemClock(), Bus(), Redactor(), files.get, str)
+    road = road_of(settings, load_credential, SystemClock(), Bus(), Redactor(), files.get, str)
     await road.upstream.close()
     return road
 

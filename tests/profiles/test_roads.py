@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.events import Bus
-from ibkr_bridge.profiles.roads import gateway_road, road_of
+from ibkr_bridge.profiles.roads import gateway_road
 from ibkr_bridge.redaction import Redactor
-from tests.harness import KEY, settings_for
+from tests.harness import KEY
 
 
 async def test_the_road_through_the_gateway_keeps_cookies(tmp_path: Path) -> None:
@@ -23,11 +21,3 @@ async def test_the_road_through_the_gateway_keeps_cookies(tmp_path: Path) -> Non
 
     assert road.upstream.traits.name == "gateway"
     await road.upstream.close()
-
-
-async def test_without_a_credential_there_is_no_road_without_a_gateway(tmp_path: Path) -> None:
-    """The error says what to do."""
-    settings = settings_for("http://127.0.0.1:9", tmp_path, IBKR_BRIDGE_ROAD="oauth")
-
-    with pytest.raises(ValueError, match="profile import"):
-        road_of(settings, None, SystemClock(), Bus(), Redactor(), lambda _: None, str)

@@ -56,9 +56,9 @@ class FakeAccess:
         """See `AccessSource.ensure`."""
         return self if self.is_there else None
 
-    def request(self) -> None:
+    def request(self, *, is_new_credential: bool = False) -> None:
         """See `AccessSource.request`."""
-        self.steps.append("request")
+        self.steps.append("request anew" if is_new_credential else "request")
 
     def end(self) -> None:
         """See `AccessSource.end`."""
@@ -75,10 +75,10 @@ class Scene:
     api: OAuthSessionApi
 
 
-def new_scene(answers: Mapping[str, Response | Exception] | None = None, **options: bool) -> Scene:
+def new_scene(answers: Mapping[str, Response | Exception] | None = None, *, is_portfolio_only: bool = False) -> Scene:
     """A session whose upstream answers by path."""
     upstream, access, clock = FakeUpstream(dict(answers or {})), FakeAccess(), ManualClock()
-    return Scene(upstream, access, clock, OAuthSessionApi(upstream, access, clock, **options))
+    return Scene(upstream, access, clock, OAuthSessionApi(upstream, access, clock, is_portfolio_only=is_portfolio_only))
 
 
 def status(body: object) -> Mapping[str, Response | Exception]:
@@ -235,7 +235,7 @@ async def test_the_next_act_names_the_pause() -> None:
 async def test_the_kind_of_the_login_comes_with_the_credential(is_paper: bool | None) -> None:
     """`/sso/validate` is not for this road."""
     upstream = FakeUpstream()
-    api = OAuthSessionApi(upstream, FakeAccess(), ManualClock(), is_paper=is_paper)
+    api = OAuthSessionApi(upstream, FakeAccess(), ManualClock(), is_paper=lambda: is_paper)
 
     assert await api.login_is_paper() is is_paper
     assert await api.is_login_alive() is True

@@ -329,6 +329,36 @@ export interface components {
             url: string | null;
         };
         /**
+         * CredentialMembers
+         * @description A credential, or the part of one that is known. What was imported earlier stays where it is not replaced.
+         */
+        CredentialMembers: {
+            /**
+             * @description `oauth1a` if left out.
+             * @enum {unknown}
+             */
+            kind?: "oauth1a" | "oauth1a-third-party" | "oauth2";
+            /** @description Nine letters, as on IBKR's page. */
+            consumer_key?: string;
+            access_token?: string;
+            /** @description As IBKR's page shows it. */
+            access_token_secret?: string;
+            /** @description The private key, in PEM. */
+            signature_key?: string;
+            /** @description The private key, in PEM. */
+            encryption_key?: string;
+            /** @description The file that was uploaded, in PEM. */
+            dh_parameters?: string;
+            realm?: string;
+            is_paper?: boolean;
+            /** @description Of OAuth 2.0; so are the members after it. */
+            client_id?: string;
+            key_id?: string;
+            private_key?: string;
+            username?: string;
+            address?: string;
+        };
+        /**
          * Day
          * @description The figures of one day in New York.
          */
@@ -379,6 +409,20 @@ export interface components {
             time_zone: string | null;
             outside_hours: boolean;
             bars: components["schemas"]["Bar"][];
+        };
+        /**
+         * ImportedCredential
+         * @description What was stored, sealed.
+         */
+        ImportedCredential: {
+            /** @description The profile. */
+            name: string;
+            /** @description `keys` while the tokens of IBKR's page are missing. */
+            kind: string;
+            /** @description Whether the bridge can sign in now. */
+            complete: boolean;
+            /** @description What has to be imported yet. */
+            missing: string[];
         };
         /**
          * Instrument

@@ -24,6 +24,7 @@ LAYER_OF_CONDITION: Mapping[str, Layer] = {
     "clock_skewed": Layer.CLOCK,
     **dict.fromkeys(("login_unclear", "signed_out", "login_ends"), Layer.LOGIN),
     **dict.fromkeys(("activating", "credential_refused", "secret_lost", "revoked", "mismatch"), Layer.LOGIN),
+    **dict.fromkeys(("vault_locked", "credential_missing", "credential_unreadable"), Layer.LOGIN),
     **dict.fromkeys(("brokerage_lost", "brokerage_disconnected", "brokerage_unusable"), Layer.BROKERAGE),
     **dict.fromkeys(("establishing", "competing", "session_flapping"), Layer.BROKERAGE),
     **dict.fromkeys(("trading_paused", "orders_unknown", "order_question"), Layer.ORDERS),

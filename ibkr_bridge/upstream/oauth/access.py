@@ -153,10 +153,12 @@ class AccessKeeper:
         access = self.current
         return access if access is not refused else None
 
-    def request(self) -> None:
-        """A person wants access now; it also ends what `end` began."""
+    def request(self, *, is_new_credential: bool = False) -> None:
+        """A person wants access now; it also ends what `end` began. An access of an earlier credential is forgotten."""
         self._is_ended = False
-        self._ration.request()
+        if is_new_credential:
+            self._current, self._has_worked = None, False
+        self._ration.request(is_new_credential=is_new_credential)
         if self.problem is not None and self.problem.refusal is Refusal.SIGNED_OUT:
             self.problem = None
 
