@@ -68,6 +68,8 @@ class UpstreamTraits:
     """How long a ghost call holds its slot."""
     penalty_s: float = 900.0
     """How long IBKR's penalty box lasts."""
+    has_stream: bool = True
+    """Whether it has IBKR's websocket."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Endpoint paths that this upstream does not have, with the reason."""
 

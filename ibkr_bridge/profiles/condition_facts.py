@@ -40,7 +40,7 @@ def facts_of(profile: Profile) -> ProfileFacts:
         journal_problem=journal.problem,
         unknown_orders=journal.orders.get(OrderState.UNKNOWN.value, 0),
         has_question=journal.question is not None,
-        is_stream_up=stream.up,
+        is_stream_up=stream.up or not profile.upstream.traits.has_stream,
         stream_reason=stream.reason,
         stream_since=datetime.fromisoformat(stream.since),
         silent_topics=stream.silent_topics,

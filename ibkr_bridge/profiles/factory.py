@@ -7,7 +7,7 @@ from pathlib import Path
 from ibkr_bridge import events
 from ibkr_bridge.cache.cached_reads import CachedReads
 from ibkr_bridge.calls.stage import Stage
-from ibkr_bridge.calls.upstream_port import Upstream
+from ibkr_bridge.calls.upstream_port import Upstream, UpstreamTraits
 from ibkr_bridge.clock import Clock, utc_text
 from ibkr_bridge.config.settings import Mode, Settings
 from ibkr_bridge.limits.address_ceiling import AddressCeiling
@@ -46,6 +46,7 @@ from ibkr_bridge.session.session_status import Policy, TrafficView
 from ibkr_bridge.session.state_machine import Observation, SessionState
 from ibkr_bridge.streaming.market_data_gate import MarketDataGate
 from ibkr_bridge.streaming.service import StreamService, StreamSession
+from ibkr_bridge.streaming.stale_reasons import NO_STREAM
 from ibkr_bridge.streaming.streamed_orders import StreamedOrders
 
 STATES_WITHOUT_SESSION = (SessionState.OPENING, SessionState.COMPETING, SessionState.SIGNED_OUT)
@@ -153,7 +154,7 @@ def build_profile(
         name,
         upstream.open_stream,
         keeper,
-        _stream_session(keeper),
+        _stream_session(keeper, upstream.traits),
         clock,
         bus,
         topic_reads(lambda context: pipeline(context)),  # noqa: PLW0108  # the pipeline is built below
@@ -187,7 +188,7 @@ def build_profile(
     keeper.on_change.subscribe(losses.on_session_change)
     keeper.on_change.subscribe(lambda ready: None if ready else session_ended.notify(None))
     keeper.on_change.subscribe(lambda ready: orders.reconciler.on_session_ready() if ready else None)
-    keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper)))
+    keeper.on_change.subscribe(lambda _: streaming.on_session_change(_stream_session(keeper, upstream.traits)))
     return Profile(
         name=name,
         settings=settings,
@@ -229,8 +230,8 @@ def _rule_context(settings: Settings, trading_pause: TradingPause, keeper: Keepe
     )
 
 
-def _stream_session(keeper: Keeper) -> StreamSession:
-    """What the streams need to know of the session."""
+def _stream_session(keeper: Keeper, traits: UpstreamTraits) -> StreamSession:
+    """What the streams need to know of the session; where there is no stream, the feed never opens a websocket."""
     session = keeper.session
     ready = session.state is SessionState.READY
     message = {
@@ -242,8 +243,8 @@ def _stream_session(keeper: Keeper) -> StreamSession:
     }
     return StreamSession(
         message,
-        session.reason,
-        ready,
+        session.reason if traits.has_stream or not ready else NO_STREAM,
+        ready and traits.has_stream,
         is_lost=session.state in STATES_WITHOUT_SESSION,
         is_silent=session.observation is Observation.TIMEOUT,
     )

@@ -128,7 +128,8 @@ class SessionGate:
             return unavailable_error(self._status)
         words = shown_message(response.body, self._redact)
         return UpstreamRefused(
-            "IBKR refuses this call to the user who is signed in" + (f"; IBKR says: {words}" if words else "")
+            "IBKR refuses this call to the user who is signed in" + (f"; IBKR says: {words}" if words else ""),
+            hint=self._status.words.refused_hint,
         )
 
     async def _on_page(self, context: CallContext) -> BridgeError | None:

@@ -52,6 +52,8 @@ OAUTH_HINTS = SessionHints(
         SessionState.SILENT: "IBKR's Web API sends no usable response",
         SessionState.SIGNED_OUT: "there is no session at IBKR",
     },
+    refused_hint="send it once more: the access to IBKR may just have been renewed; if it is refused again, this user "
+    "may lack the permission or subscription for this call",
     forbidden="IBKR's Web API refuses the address of this machine",
     forbidden_hint="stop other programs at this address that call IBKR, and wait some minutes",
 )

@@ -63,6 +63,8 @@ class SessionHints:
     """What is the case if the upstream refuses this address."""
     forbidden_hint: str | None = None
     """What to do about it; None for that of the error."""
+    refused_hint: str | None = None
+    """What to do about a call that IBKR refuses although the session is up; None for that of the error."""
     needs_person: bool = False
     """Whether only a person or a program of his can sign in."""
 

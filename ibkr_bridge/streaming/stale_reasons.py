@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 STREAM_TIMEOUT, STREAM_DISCONNECTED, SESSION_LOST = "stream_timeout", "stream_disconnected", "brokerage_lost"
-TOPIC_SILENT = "topic_silent"
+TOPIC_SILENT, NO_STREAM = "topic_silent", "no_stream"
 UNKNOWN_REASON_TEXT = "The source is lost. The data is old until `fresh` comes."
 
 # fmt: off
@@ -18,6 +18,7 @@ STALE_REASONS: Mapping[str, str] = {
     TOPIC_SILENT:             "IBKR does not answer the request for this one topic. All other topics go on.",
     STREAM_TIMEOUT:           "IBKR sends nothing on the websocket. The bridge opens another one.",
     STREAM_DISCONNECTED:      "The websocket to IBKR ended. The bridge opens another one.",
+    NO_STREAM:                "This profile is portfolio only and has no stream. Read the portfolio instead.",
     # the session
     "starting":               "The bridge has just started and has not checked the session yet.",
     "establishing":           "IBKR is still opening the brokerage session.",

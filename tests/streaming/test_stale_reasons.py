@@ -8,6 +8,7 @@ from pathlib import Path
 from ibkr_bridge.errors import GatewayForbidden, GatewayProtocolError, GatewayTimeout, GatewayUnreachable
 from ibkr_bridge.session.state_machine import REASONS
 from ibkr_bridge.streaming.stale_reasons import (
+    NO_STREAM,
     SESSION_LOST,
     STALE_REASONS,
     STREAM_DISCONNECTED,
@@ -23,7 +24,7 @@ FAILED_OPENINGS = (GatewayForbidden, GatewayProtocolError, GatewayTimeout, Gatew
 
 def test_every_reason_there_can_be_has_a_text() -> None:
     """They are the feed's own, those of a session that is not ready, and those of a websocket that cannot be opened."""
-    own = {"starting", SESSION_LOST, STREAM_DISCONNECTED, STREAM_TIMEOUT, TOPIC_SILENT}
+    own = {"starting", NO_STREAM, SESSION_LOST, STREAM_DISCONNECTED, STREAM_TIMEOUT, TOPIC_SILENT}
 
     assert set(STALE_REASONS) == own | (set(REASONS.values()) - {"ready"}) | {each.code for each in FAILED_OPENINGS}
 

@@ -37,5 +37,6 @@ def oauth_traits(rate: int, *, is_portfolio_only: bool) -> UpstreamTraits:
         by_priority={each: RateLimit(max(1, math.floor(total * share)), 1.0, "ours") for each, share in SHARES.items()},
         abandoned_for_s=2 * ANSWER_LIMIT_S,  # IBKR gives up before; a call counts as long as its answer may come
         penalty_s=900.0,
+        has_stream=not is_portfolio_only,
         missing=dict.fromkeys(closed, PORTFOLIO_ONLY),
     )
