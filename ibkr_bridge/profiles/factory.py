@@ -127,6 +127,7 @@ def build_profile(
         Policy(
             *(road.check_interval_s, settings.compete, settings.region, settings.maintenance, settings.resets),
             max_age_s=road.max_age_s,
+            max_overdue_s=road.max_overdue_s,
             opening_interval_s=road.opening_interval_s,
         ),
         clock,
@@ -192,6 +193,7 @@ def build_profile(
     return Profile(
         name=name,
         settings=settings,
+        address=road.address,
         upstream=upstream,
         upstream_state=road.state,
         keeper=keeper,

@@ -34,6 +34,7 @@ their tickles they make four calls a second at rest. A failing call and a messag
 """
 MAX_AGE_S = 20.0
 OPENING_INTERVAL_S = 2.0
+MAX_OVERDUE_S = 90.0  # a handshake and a check may each take fifteen seconds, and either may be made once more
 
 
 class NoState:
@@ -92,9 +93,11 @@ def build(
             is_paper=lambda: stored.is_paper,
             is_portfolio_only=settings.portfolio_only,
         ),
+        str(settings.api_url),
         CHECK_INTERVAL_S,
         MAX_AGE_S,
         OPENING_INTERVAL_S,
+        MAX_OVERDUE_S,
         offers_brokerage=not settings.portfolio_only,
     )
 

@@ -38,6 +38,8 @@ class Profile:
 
     name: str
     settings: Settings
+    address: str
+    """Where its road leads, for people."""
     upstream: Upstream
     upstream_state: UpstreamState
     keeper: Keeper
@@ -130,7 +132,7 @@ class Profile:
             paused=self.trading_pause.status(),
             maintenance_until=self.keeper.maintenance_end,
             draining=is_draining,
-            gateway=str(self.settings.gateway_url),
+            gateway=self.address,
             restart_needed=unapplied,
         )
 

@@ -49,7 +49,7 @@ def gateway_road(
         unix_socket=settings.gateway_socket,
         session_id=session_id,
     )
-    return Road(upstream, cookies, GatewaySessionApi, settings.gateway_watch_s)
+    return Road(upstream, cookies, GatewaySessionApi, str(settings.gateway_url), settings.gateway_watch_s)
 
 
 def oauth_road(

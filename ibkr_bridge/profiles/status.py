@@ -41,7 +41,7 @@ class FlagsStatus:
         metadata={"doc": "End of the current maintenance window of IBKR; null outside of one."}
     )
     draining: bool = field(metadata={"doc": "Whether the bridge is stopping and accepts no new calls."})
-    gateway: str = field(metadata={"doc": "Address of the Gateway."})
+    gateway: str = field(metadata={"doc": "Address of the Gateway, or of IBKR's Web API without one."})
     restart_needed: tuple[str, ...] = field(
         default=(), metadata={"doc": "Settings that the last reload has read and that only a restart applies."}
     )

@@ -55,6 +55,8 @@ class AccessSource(Protocol):
 
     problem: AccessProblem | None
     """Why the last attempt failed; None if it did not."""
+    on_another: Callable[[], None]
+    """Called when an access took the place of an earlier one."""
 
     @property
     def wait_s(self) -> float:
@@ -102,6 +104,7 @@ class OAuthSessionApi(IbkrSessionApi):
         self._has_access = False
         self._latest = Observation.UNUSABLE_RESPONSE
         self._accounts = Accounts()
+        access.on_another = lambda: self.on_late_check()  # noqa: PLW0108  # the keeper sets it later
 
     @property
     def _check_timeout_s(self) -> float:

@@ -41,6 +41,8 @@ class Policy:
     resets: tuple[WeeklyMoment, ...] = (DAILY_RESET,)
     max_age_s: float = MAX_AGE_S
     """An older status is refreshed before it is returned."""
+    max_overdue_s: float = MAX_OVERDUE_S
+    """How late a check may be before the keeper counts as stuck."""
     opening_interval_s: float = OPENING_INTERVAL_S
     """Seconds between two checks while the session opens."""
 
@@ -150,7 +152,7 @@ class SessionStatus:
 
     def problem(self) -> str | None:
         """What is wrong with the keeper itself, as text; None while its rounds are on time."""
-        return f"the keeper is {self.overdue_s:.0f} s late" if self.overdue_s > MAX_OVERDUE_S else None
+        return f"the keeper is {self.overdue_s:.0f} s late" if self.overdue_s > self._policy.max_overdue_s else None
 
     def hint(self, session: Session | None = None) -> str:
         """What a person should do now, or about the given session."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -51,6 +51,7 @@ class FakeAccess:
     problem: AccessProblem | None = None
     wait_s: float = 0.0
     steps: list[str] = field(default_factory=list)
+    on_another: Callable[[], None] = field(default_factory=lambda: noop)
 
     async def ensure(self) -> object | None:
         """See `AccessSource.ensure`."""
@@ -229,6 +230,16 @@ async def test_the_next_act_names_the_pause() -> None:
     scene.access.is_there = True
     await scene.api.check_status()
     assert scene.api.next_act == ""
+
+
+async def test_another_access_is_a_reason_to_look_at_the_session() -> None:
+    """The brokerage session may or may not have outlived the former one."""
+    scene, looked = new_scene(), list[bool]()
+    scene.api.on_late_check = lambda: looked.append(True)
+
+    scene.access.on_another()
+
+    assert looked == [True]
 
 
 @pytest.mark.parametrize("is_paper", [True, False, None])

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ibkr_bridge import events
+from ibkr_bridge.calls.messages import noop
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayError
 from ibkr_bridge.oauth.handshake_ration import HandshakeRation
@@ -110,6 +111,8 @@ class AccessKeeper:
         self._is_ended = False
         self.problem: AccessProblem | None = None
         """Why the last attempt failed; None if it did not."""
+        self.on_another: Callable[[], None] = noop
+        """Called when an access took the place of an earlier one: the session may be another one now."""
 
     def __repr__(self) -> str:
         return f"<AccessKeeper {'has access' if self.current else 'no access'}, {self.problem}>"
@@ -134,6 +137,14 @@ class AccessKeeper:
         if self._running is not None or self.wait_s <= 0:
             await self._join(is_replacement=False)
         return self.current
+
+    async def for_call(self, *, is_change: bool) -> Access | None:
+        """The access for one call. A call never waits for a renewal, unless it is a change: a new token may end the
+        present one while the call is on its way, and a change that is refused is not sent again.
+        """
+        if is_change and self._running is not None:
+            await self._join(is_replacement=False)
+        return self.current or await self.ensure()
 
     async def replace(self, refused: Access) -> Access | None:
         """Another access than the one that IBKR refused; None if IBKR may not be asked now, or gives none.
@@ -201,9 +212,12 @@ class AccessKeeper:
             self._add_secret(secret)
         self._ration.record_success()
         self._has_worked, self.problem = True, None
+        had_access = self._current is not None
         if not self._is_ended:
             self._current = _Current(access, renewal_time(access.made, access.ends, secrets.randbelow(1000) / 1000))
         self._bus.publish(events.AccessGranted(round((access.ends - access.made).total_seconds())))
+        if had_access:
+            self.on_another()
 
     def _on_problem(self, problem: AccessProblem) -> None:
         self._ration.record_refusal(problem.refusal)

@@ -1,7 +1,8 @@
 """The client of IBKR's Web API: an `Upstream` whose calls are signed.
 
-A call that IBKR answers with 401 or 410 was refused before anything read it. Then the access is replaced, once for all
-calls that met it, and a read is sent once more. A change is never sent twice: its caller gets the refusal.
+A call that IBKR answers with 401 or 410 was refused before anything read it. For a read the access is then replaced,
+once for all reads that met it, and the read is sent once more. A change is never sent twice: its caller gets the
+refusal at once, and the check of the session that follows it replaces the access.
 """
 
 from __future__ import annotations
@@ -115,23 +116,23 @@ class ApiClient:
             )
 
         try:
-            access = await self._ensure_access()
+            access = await self._access_for(is_change=call.is_change)
         except BaseException:  # nothing was sent
             release.forward()
             raise
         try:
             response = await send_with(access, release)
-            another = await self._replacement(access, response)
+            another = None if call.is_change else await self._replacement(access, response)
         except BaseException:
             release.open()
             raise
-        if another is None or call.is_change:
+        if another is None:
             release.open()
             return response
         return await send_with(another, release.forward)
 
-    async def _ensure_access(self) -> Access:
-        access = await self._access.ensure()
+    async def _access_for(self, *, is_change: bool) -> Access:
+        access = await self._access.for_call(is_change=is_change)
         if access is None:
             raise self._wording.error(GatewayUnreachable, NO_ACCESS, "GET /gateway/auth-status says why")
         return access
@@ -145,7 +146,7 @@ class ApiClient:
     @asynccontextmanager
     async def open_stream(self) -> AsyncIterator[StreamSocket]:
         """See `Upstream.open_stream`."""
-        await self._ensure_access()
+        await self._access_for(is_change=False)
         async with self._websockets.open() as socket:
             yield socket
 

@@ -169,6 +169,25 @@ async def test_an_access_is_renewed_before_it_ends(kept: Kept) -> None:
     assert kept.maker.count == 2
 
 
+async def test_only_a_change_waits_for_a_renewal(kept: Kept) -> None:
+    """A new token may end the present one, and a refused change is not sent again."""
+    another: list[bool] = []
+    kept.keeper.on_another = lambda: another.append(True)
+    first = await kept.keeper.for_call(is_change=True)
+    kept.maker.gate = asyncio.Event()
+    kept.clock.advance(23 * HOUR_S)
+    renewal = asyncio.create_task(kept.keeper.ensure())
+    change = asyncio.create_task(kept.keeper.for_call(is_change=True))
+    await asyncio.sleep(0)
+
+    assert await kept.keeper.for_call(is_change=False) is first
+    assert not change.done()
+    kept.maker.gate.set()
+
+    assert await with_timeout(change) is await with_timeout(renewal) is not first
+    assert (kept.maker.count, another) == (2, [True])
+
+
 async def test_a_failed_renewal_leaves_the_present_access(kept: Kept) -> None:
     """It is good for another hour."""
     first = await kept.keeper.ensure()
