@@ -28,6 +28,10 @@ class Rules:
     """Whether the field `live_session_token_expiration` is the time at which the token was made."""
     second_token_ends_first: bool = True
     """Whether a new live session token ends the one before. Nobody documents it."""
+    calls_per_second: int = 10
+    """How many calls a username may make in one second. IBKR says 10 on some pages and 50 on others."""
+    time_limit_s: float = 10.0
+    """After this time IBKR's front answers for its servers, with an empty 503."""
     region: ZoneInfo = NEW_YORK
     """Where the sessions end at midnight."""
     forms: Counter[str] = field(default_factory=Counter)

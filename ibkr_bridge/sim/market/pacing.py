@@ -43,19 +43,37 @@ LIMITS: tuple[Limit, ...] = (
 GLOBAL = Limit(r".*", 10, 1.0)
 
 
+class PenaltyBox:
+    """The penalty of one client address."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+
 class Pacing:
     """Counts calls against the limits; off by default, since most tests send calls too fast."""
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
-        self.in_penalty_until = 0.0
+        self.calls_per_second = GLOBAL.calls
+        """The limit of all calls together."""
+        self.box = PenaltyBox()
         self.refused_count = 0
         """The number of calls that were answered with 429."""
         self._times: dict[str, deque[float]] = defaultdict(deque)
 
-    def count_call(self, path: str, now: float) -> bool:
-        """Count one call; return whether it exceeds a limit."""
-        is_refused = self.enabled and self._is_too_many(path, now)
+    @property
+    def in_penalty_until(self) -> float:
+        """The end of the penalty of the usual address."""
+        return self.box.until
+
+    @in_penalty_until.setter
+    def in_penalty_until(self, moment: float) -> None:
+        self.box.until = moment
+
+    def count_call(self, path: str, now: float, box: PenaltyBox | None = None) -> bool:
+        """Count one call; return whether it exceeds a limit. `box` is the penalty of its address, if there are more."""
+        is_refused = self.enabled and self._is_too_many(path, now, box or self.box)
         self.refused_count += is_refused
         return is_refused
 
@@ -64,11 +82,11 @@ class Pacing:
         self.in_penalty_until = 0.0
         self._times.clear()
 
-    def _is_too_many(self, path: str, now: float) -> bool:
-        if now < self.in_penalty_until:
+    def _is_too_many(self, path: str, now: float, box: PenaltyBox) -> bool:
+        if now < box.until:
             return True
-        if self._is_over(GLOBAL, now):
-            self.in_penalty_until = now + PENALTY_S
+        if self._is_over(Limit(GLOBAL.pattern, self.calls_per_second, GLOBAL.seconds), now):
+            box.until = now + PENALTY_S
             return True
         limit = next((each for each in LIMITS if re.fullmatch(each.pattern, path)), None)
         return limit is not None and self._is_over(limit, now)

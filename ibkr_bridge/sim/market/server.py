@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from ibkr_bridge.sim.clock import SimClock
-from ibkr_bridge.sim.faults import Faults, Side
+from ibkr_bridge.sim.faults import Fault, Faults, Side
 from ibkr_bridge.sim.market.dispatch import (
     MarketRequest,
     MarketResponse,
@@ -106,11 +106,14 @@ class Market:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         return await self.serve(request)
 
-    async def serve(self, request: web.Request, login: str | None = None) -> web.StreamResponse:
+    async def serve(
+        self, request: web.Request, login: str | None = None, fault: Fault | None = None
+    ) -> web.StreamResponse:
         """Answer one request, whichever socket it came from.
 
         Args:
             login: the login it belongs to, if the one who calls knows; else the cookie tells.
+            fault: the fault that applies to it, if the one who calls knows; else the market's own may apply.
         """
         if (task := asyncio.current_task()) is not None:
             self._serving[task] = request
@@ -124,7 +127,8 @@ class Market:
         logged = LoggedRequest(request.method, request.raw_path, headers, body, self._clock.now())
         login = login or _cookie(logged, LOGIN_COOKIE)
         self.log.add(logged)
-        fault = self._faults.use_fault(Side.MARKET, logged.target, logged.is_own_call and not is_socket(request))
+        is_own_call = logged.is_own_call and not is_socket(request)
+        fault = fault or self._faults.use_fault(Side.MARKET, logged.target, is_own_call)
         if is_socket(request) and (fault is None or fault.kind == "delay"):
             if fault is not None:
                 await self._clock.sleep(fault.seconds)

@@ -97,8 +97,15 @@ class Sessions:
         """Ends with the next request for the brokerage session."""
         self.on_change: Callable[[SessionChange], None] = lambda news: None
         """Called at each change of the brokerage session."""
+        self._rivals: list[Sessions] = []
+        """The sessions of the same username on other roads to IBKR."""
         self._logins: dict[str, Login] = {}
         self._login_count = 0
+
+    def share_username_with(self, other: Sessions) -> None:
+        """Let two roads to IBKR have one brokerage session: who opens it takes it from the other one."""
+        self._rivals.append(other)
+        other._rivals.append(self)
 
     def log_in(self, now: float) -> Login:
         """Create a login; its token is the value of the login cookie."""
@@ -144,8 +151,12 @@ class Sessions:
         `at_once` skips the wait for `authenticated`. `is_established` skips all waits, as if the accounts had been
         requested too.
         """
+        rivals = [rival for rival in self._rivals if rival.brokerage is not None]
+        self.is_competing |= bool(rivals)
         if self.is_competing and not compete:
             return
+        for rival in rivals:
+            rival.start_competing()
         if self.contradiction is not None:
             self.contradiction = None
             self.lose_brokerage()
@@ -161,6 +172,8 @@ class Sessions:
         if self.brokerage is not None:
             self.brokerage = None
             self.on_change(SessionChange.LOST)
+            for rival in self._rivals:
+                rival.is_competing = False
 
     def start_competing(self) -> None:
         """Let another program of the same user take the brokerage session."""

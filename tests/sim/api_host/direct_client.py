@@ -50,6 +50,10 @@ class DirectClient:
     """Changes the parameters before they are signed."""
     signed_base: str = ""
     """The address that is signed, if another one than is called."""
+    signed_query: str = ""
+    """What is signed behind the path of a call."""
+    signed_extra: Parameters = field(default_factory=dict)
+    """Parameters of a call that are signed besides those of the header."""
     secret: bytes = b""
     """The decrypted secret, if another one than the registration's is to be used."""
 
@@ -76,7 +80,8 @@ class DirectClient:
     async def call(self, method: str, path: str, **options: Any) -> Reply:
         """Make one signed call; the query is not signed."""
         parameters = self._parameters("HMAC-SHA256")
-        base = self._base(method, API + path.partition("?")[0], parameters)
+        signed_path = API + path.partition("?")[0] + self.signed_query
+        base = self._base(method, signed_path, parameters | self.signed_extra)
         signature = hmac.digest(self.live_session_token, base.encode(), "sha256")
         return await self.send(method, API + path, self._header(parameters, signature), **options)
 

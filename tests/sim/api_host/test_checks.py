@@ -92,3 +92,24 @@ async def test_the_query_is_not_signed(anna: DirectClient, host: ApiHost) -> Non
     await anna.sign_in()
     assert (await anna.call("GET", "/iserver/secdef/search?symbol=AAPL")).status != 401
     assert host.rules.forms == {"without the query": 1}
+
+
+@pytest.mark.parametrize(
+    "form", ["without the query", "query among the parameters", "query in the URL", "the public address"]
+)
+@pytest.mark.parametrize("strict", [True, False])
+async def test_older_forms_are_for_lenient_hosts(anna: DirectClient, host: ApiHost, form: str, *, strict: bool) -> None:
+    """A lenient host counts which form came, so that a test can insist on today's."""
+    await anna.sign_in()
+    host.rules.is_strict = strict
+    path = "/iserver/secdef/search"
+    if form == "query among the parameters":
+        anna.signed_extra = {"symbol": "AAPL"}
+    elif form == "query in the URL":
+        anna.signed_query = "?symbol=AAPL"
+    elif form == "the public address":
+        anna.signed_base = "https://api.ibkr.com"
+    is_let_in = (await anna.call("GET", f"{path}?symbol=AAPL")).status != 401
+    assert is_let_in == (form == "without the query" or not strict)
+    expected = "without the query" if form == "the public address" else form
+    assert host.rules.forms == ({expected: 1} if is_let_in else {})

@@ -1,0 +1,124 @@
+"""The users of the simulated host: their registrations, their markets, and the live sessions they have now."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ibkr_bridge.sim.api_host.keys import UserKeys, load_public_key, read_group, usual_keys
+from ibkr_bridge.sim.api_host.registration import Registration, UserMarket
+from ibkr_bridge.sim.api_host.registry import AccessToken, Consumer, LiveSession, Registry
+from ibkr_bridge.sim.clock import Calendar, SimClock
+from ibkr_bridge.sim.market.sessions import Sessions
+from ibkr_bridge.sim.market.world import World
+
+CONSUMER_KEY = "TESTCONSX"
+
+
+class Users:
+    """All users of one host.
+
+    Args:
+        port: gives the port of the host.
+        options: of each user's `MarketStage`.
+    """
+
+    def __init__(self, clock: SimClock, port: Callable[[], int], options: Mapping[str, Any]) -> None:
+        self.registry = Registry()
+        self.markets: dict[str, UserMarket] = {}
+        """The market of each username."""
+        self._clock = clock
+        self._port = port
+        self._options = options
+
+    def register(
+        self,
+        username: str,
+        consumer_key: str = CONSUMER_KEY,
+        *,
+        accounts: tuple[str, ...] = (),
+        keys: UserKeys | None = None,
+        is_paper: bool = True,
+        beside: World | None = None,
+    ) -> Registration:
+        """Register a username, as its user does on IBKR's page; without `keys` it gets the usual ones.
+
+        `beside` is the world of a simulated Gateway at which the same username signs in: the accounts and the orders
+        are the same, and there is one brokerage session for both.
+        """
+        keys = keys or usual_keys()
+        files = (keys.signature_public_pem, keys.encryption_public_pem, keys.dhparam_pem)
+        self._find_or_add_market(username, accounts, is_paper=is_paper, beside=beside)
+        return self._add_token(username, consumer_key, files, keys, is_paper=is_paper)
+
+    def register_files(
+        self,
+        username: str,
+        consumer_key: str,
+        signature_public_pem: str,
+        encryption_public_pem: str,
+        dhparam_pem: str,
+        *,
+        accounts: tuple[str, ...] = (),
+        is_paper: bool = True,
+    ) -> Registration:
+        """Register a username with files that were made elsewhere; the private halves stay there.
+
+        Raises:
+            ValueError: one of the files is not what it should be.
+        """
+        files = (signature_public_pem, encryption_public_pem, dhparam_pem)
+        self._find_or_add_market(username, accounts, is_paper=is_paper)
+        return self._add_token(username, consumer_key, files, None, is_paper=is_paper)
+
+    def find_live_session(self, token: str, now: float) -> LiveSession | None:
+        """The live session of an access token, if it has one that lasts."""
+        session = self.registry.sessions.get(token)
+        is_over = session is None or now >= session.ends_at or session.access_token.is_revoked
+        return None if is_over else session
+
+    def open_login(self, token: AccessToken, now: float, ends_at: float) -> str:
+        """Sign a user in at the user's market; return the name of that login."""
+        name = f"live-session-{secrets.token_hex(8)}"
+        self.markets[token.username].market.world.sessions.add_login(name, now, ends_at)
+        return name
+
+    def end_login(self, session: LiveSession) -> None:
+        """End the login that belongs to a live session; the brokerage session stays."""
+        self.markets[session.access_token.username].market.world.sessions.drop_login(session.login)
+
+    def _add_token(
+        self, username: str, consumer_key: str, files: tuple[str, str, str], keys: UserKeys | None, *, is_paper: bool
+    ) -> Registration:
+        consumer = self._find_or_add_consumer(consumer_key.upper(), files)
+        token = self.registry.add_token(consumer, username, is_paper=is_paper)
+        secret, market = token.encrypted_secret(), self.markets[username]
+        return Registration(username, consumer.key, token.token, secret, keys, token=token, market=market)
+
+    def _find_or_add_market(
+        self, username: str, accounts: tuple[str, ...], *, is_paper: bool, beside: World | None = None
+    ) -> None:
+        if username in self.markets:
+            return
+        options = {"accounts": accounts, "live": not is_paper, **self._options}
+        if beside is not None:
+            options["world"] = _share_world(beside, Calendar(self._clock))
+        market = UserMarket(clock=self._clock, **options)
+        market.host_port = self._port
+        self.markets[username] = market
+
+    def _find_or_add_consumer(self, key: str, files: tuple[str, str, str]) -> Consumer:
+        signature, encryption, group = load_public_key(files[0]), load_public_key(files[1]), read_group(files[2])
+        consumer = self.registry.consumers.setdefault(key, Consumer(key, signature, encryption, group))
+        if (consumer.signature_key, consumer.encryption_key, consumer.group) != (signature, encryption, group):
+            raise ValueError(f"{key} is registered with other keys")
+        return consumer
+
+
+def _share_world(world: World, calendar: Calendar) -> World:
+    """The same accounts and orders, seen from another road; the brokerage session is on one road at a time."""
+    sessions = Sessions(calendar, world.sessions.reopen_delay_s, world.sessions.establish_delay_s)
+    sessions.share_username_with(world.sessions)
+    return replace(world, sessions=sessions)
