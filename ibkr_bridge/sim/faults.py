@@ -110,6 +110,11 @@ KINDS: Mapping[str, Kind] = {
         Side.MARKET, "IBKR answers an order with a prompt, to be answered at /iserver/notification", CARRIED_OUT
     ),
     "html-500": Kind(Side.MARKET, "500 with a page in HTML", {"status": 500, "body": PAGE, "content_type": HTML}),
+    "no-dh-token": Kind(
+        Side.MARKET,
+        "IBKR does not open the brokerage session, as for a new paper user",
+        {"path": "/iserver/auth/ssodh/init", "status": 500, "body": '{"error":"failed to generate sso dh token"}'},
+    ),
     "gzip": Kind(Side.MARKET, "the correct response, compressed without a request for it", {"done": True}),
     "hidden-error": Kind(Side.MARKET, "200 with an error inside", {"status": 200, "body": '{"error":"no session"}'}),
     "big": Kind(Side.MARKET, "a JSON body of `size` bytes", {"status": 200}),

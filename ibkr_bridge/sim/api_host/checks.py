@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl
 
 from cryptography.exceptions import InvalidSignature
@@ -82,17 +82,18 @@ class Checks:
                 return
         raise RefusedError(refusal)
 
-    def check_hmac(self, request: OAuthRequest, session: LiveSession) -> None:
-        """Check the signature of an ordinary call, and count its form.
+    def find_signer(self, request: OAuthRequest, sessions: Sequence[LiveSession]) -> LiveSession:
+        """The live session whose token signed an ordinary call; the form of the signature is counted.
 
         Raises:
-            RefusedError: it is wrong.
+            RefusedError: none of them did.
         """
         signature = request.parameters["oauth_signature"].encode()
         for form, base in self._hmac_forms(request):
-            if hmac.compare_digest(hmac_signature(session.key, base).encode(), signature):
-                self._rules.forms[form] += 1
-                return
+            for session in sessions:
+                if hmac.compare_digest(hmac_signature(session.key, base).encode(), signature):
+                    self._rules.forms[form] += 1
+                    return session
         raise RefusedError("Invalid signature")
 
     def _hmac_forms(self, request: OAuthRequest) -> Iterator[tuple[str, str]]:

@@ -15,12 +15,12 @@ from ibkr_bridge.sim.api_host.oauth_request import OAuthRequest, RefusedError, r
 from ibkr_bridge.sim.api_host.registration import UserMarket
 from ibkr_bridge.sim.api_host.registry import LiveSession
 from ibkr_bridge.sim.api_host.rules import Rules
+from ibkr_bridge.sim.api_host.session_life import UNAUTHORIZED, SessionLife
 from ibkr_bridge.sim.api_host.users import Users
 from ibkr_bridge.sim.clock import SimClock
 from ibkr_bridge.sim.faults import Fault, Faults, Side
 from ibkr_bridge.sim.market.dispatch import MarketResponse, ok_response
 from ibkr_bridge.sim.market.server import API, NOT_FOUND
-from ibkr_bridge.sim.market.session_calls import session_id
 from ibkr_bridge.sim.market.stream import is_socket
 from ibkr_bridge.sim.market.tampering import FAULT_HANDLERS, NOT_CARRIED_OUT, FaultyCall, web_response
 from ibkr_bridge.sim.request_log import LoggedRequest
@@ -28,7 +28,6 @@ from ibkr_bridge.sim.request_log import LoggedRequest
 OAUTH = API + "/oauth/"
 HOLDING_KINDS = frozenset({"silence", "done-silence", "delay"})
 """Kinds of faults that end with an empty 503 when IBKR's front loses patience."""
-UNAUTHORIZED = MarketResponse(401, b"", "text/plain")
 OAuthCall = Callable[[OAuthRequest, float], object]
 
 
@@ -39,6 +38,7 @@ class Gate:
         self,
         clock: SimClock,
         rules: Rules,
+        life: SessionLife,
         users: Users,
         checks: Checks,
         front: Front,
@@ -47,6 +47,7 @@ class Gate:
     ) -> None:
         self._clock = clock
         self._rules = rules
+        self._life = life
         self._users = users
         self._checks = checks
         self._front = front
@@ -91,16 +92,19 @@ class Gate:
             return self._refusal(refusal)
 
     async def _serve_user(self, request: web.Request, logged: LoggedRequest) -> web.StreamResponse:
-        session = self._authenticate(logged)
+        session, path = self._authenticate(logged), logged.path.removeprefix(API)
         if session is None:
             return web_response(UNAUTHORIZED)
         username = session.access_token.username
-        if (refusal := self._front.count_call(username, logged, request.remote or "")) is not None:
+        market = self._users.markets[username]
+        refusal = self._front.count_call(username, logged, request.remote or "")
+        if (refusal := refusal or self._life.refuse(session, path, logged.at)) is not None:
             return web_response(refusal)
+        self._life.end_brokerage(session, market.market.world.sessions, logged.at)
         fault = self._faults.use_fault(Side.MARKET, logged.target, own=False)
-        response = await self._within_time_limit(self._users.markets[username], request, session.login, fault)
-        if logged.path == API + "/tickle" and response.status == 200:
-            session.session_id = session_id(session.login)
+        response = await self._within_time_limit(market, request, session.login, fault)
+        if response.status == 200:
+            self._life.follow_up(session, path, logged.at)
         return response
 
     async def _within_time_limit(
@@ -120,30 +124,29 @@ class Gate:
             serving.cancel()
 
     def _authenticate(self, logged: LoggedRequest) -> LiveSession | None:
-        """The live session of a signed call; None if it has none that lasts.
+        """The live session of a signed call, which may be over; None if it has none.
 
         Raises:
             RefusedError: the OAuth layer says why.
         """
         request = _read_oauth(logged)
         consumer = self._checks.find_consumer(request, logged.at)
-        session = self._users.find_live_session(request.parameters.get("oauth_token", ""), logged.at)
-        if session is None or session.access_token.consumer is not consumer:
+        sessions = self._users.registry.sessions.get(request.parameters.get("oauth_token", ""))
+        if not sessions or sessions[0].access_token.consumer is not consumer:
             return None
         self._checks.check_freshness(request, "HMAC-SHA256", logged.at)
-        self._checks.check_hmac(request, session)
-        return session
+        return self._checks.find_signer(request, sessions)
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         """Open a socket. Without the cookie of the last tickle it says that it waits for a session."""
         token = request.query.get("oauth_token", "")
-        session = self._users.find_live_session(token, self._clock.now())
-        access_token = self._users.registry.tokens.get(token)
+        access_token, login = self._users.registry.tokens.get(token), "no login"
         if access_token is None:
             return web_response(UNAUTHORIZED)
-        cookie, login = request.cookies.get("api"), "no login"
-        if session is not None and session.session_id is not None and session.session_id == cookie:
-            login = session.login
+        for session in self._users.registry.sessions.get(token, ()):
+            has_cookie = session.session_id is not None and session.session_id == request.cookies.get("api")
+            if has_cookie and self._life.refuse(session, "/ws", self._clock.now()) is None:
+                login = session.login
         return await self._users.markets[access_token.username].market.serve(request, login)
 
     def _refusal(self, refusal: RefusedError) -> MarketResponse:

@@ -23,7 +23,7 @@ class Handshake:
 
     Args:
         open_login: makes a login in the market of a token's user, from a moment to another one; returns its token.
-        end_login: ends such a login.
+        end_login: ends such a login, and the brokerage session as well if that is said.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Handshake:
         rules: Rules,
         calendar: Calendar,
         open_login: Callable[[AccessToken, float, float], str],
-        end_login: Callable[[LiveSession], None],
+        end_login: Callable[[LiveSession, bool], None],
     ) -> None:
         self.choose_number: Callable[[Group, int], int] = lambda group, challenge: secrets.randbits(RANDOM_BITS) | 1
         """IBKR's random number; a test may choose it."""
@@ -69,12 +69,15 @@ class Handshake:
 
     def _keep(self, token: AccessToken, agreement: Agreement, now: float) -> LiveSession:
         ends_at = now + min(self._rules.session_token_life_s, DAY_S)
-        former = self._registry.sessions.get(token.token)
-        if former is not None and self._rules.second_token_ends_first:
-            self._end_login(former)
+        sessions = self._registry.sessions.setdefault(token.token, [])
+        if self._rules.second_token_ends_first:
+            for former in sessions:
+                self._end_login(former, not self._rules.brokerage_outlives_session_token)
+            sessions.clear()
         login = self._open_login(token, now, ends_at)
-        session = LiveSession(token, agreement.live_session_token, now, ends_at, login)
-        self._registry.sessions[token.token] = session
+        midnight = self._calendar.next_midnight(now, self._rules.region)
+        session = LiveSession(token, agreement.live_session_token, now, ends_at, login, midnight)
+        sessions.insert(0, session)
         return session
 
 

@@ -20,6 +20,7 @@ from ibkr_bridge.sim.api_host.gate import Gate
 from ibkr_bridge.sim.api_host.handshake import Handshake
 from ibkr_bridge.sim.api_host.http_port import HttpPort
 from ibkr_bridge.sim.api_host.rules import Rules
+from ibkr_bridge.sim.api_host.session_life import SessionLife
 from ibkr_bridge.sim.api_host.users import Users
 from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Faults
@@ -64,7 +65,8 @@ class ApiHost:
             registry, self.checks, self.rules, calendar, self.users.open_login, self.users.end_login
         )
         oauth_calls = {"POST live_session_token": self.handshake.answer}
-        self._gate = Gate(self.clock, self.rules, self.users, self.checks, self.front, self.faults, oauth_calls)
+        life = SessionLife(self.rules, calendar)
+        self._gate = Gate(self.clock, self.rules, life, self.users, self.checks, self.front, self.faults, oauth_calls)
         self._authority = Authority() if tls else None
         self._port = HttpPort(self._serve, port, self._authority.server_tls() if self._authority else None)
 

@@ -60,9 +60,16 @@ class LiveSession:
     ends_at: float
     login: str
     """The token of the login that this session token stands for, in the market of its user."""
+    first_midnight: float
+    """The first midnight of the serving region after it was made."""
     session_id: str | None = None
     """What the last `/tickle` said; the websocket's cookie must have it."""
     is_logged_out: bool = False
+    next_midnight: float = field(init=False)
+    tickled_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.next_midnight, self.tickled_at = self.first_midnight, self.made_at
 
 
 @dataclass
@@ -71,8 +78,8 @@ class Registry:
 
     consumers: dict[str, Consumer] = field(default_factory=dict)
     tokens: dict[str, AccessToken] = field(default_factory=dict)
-    sessions: dict[str, LiveSession] = field(default_factory=dict)
-    """The newest live session token of each access token."""
+    sessions: dict[str, list[LiveSession]] = field(default_factory=dict)
+    """The live session tokens of each access token, the newest first."""
 
     def add_token(self, consumer: Consumer, username: str, *, is_paper: bool) -> AccessToken:
         """Make an access token for a username."""

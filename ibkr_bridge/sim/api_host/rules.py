@@ -28,6 +28,20 @@ class Rules:
     """Whether the field `live_session_token_expiration` is the time at which the token was made."""
     second_token_ends_first: bool = True
     """Whether a new live session token ends the one before. Nobody documents it."""
+    midnight_ends_session_token: bool = False
+    """Whether midnight of the region ends the live session token too, and not only the brokerage session."""
+    brokerage_outlives_session_token: bool = True
+    """Whether the brokerage session lives on when a live session token ends. Nobody documents it."""
+    idle_life_s: float = 330.0
+    """A brokerage session ends after this time without a tickle: IBKR says five minutes, six were seen."""
+    only_tickles_keep_alive: bool = True
+    """Whether other calls do not keep the brokerage session alive."""
+    is_gone_after_logout: bool = False
+    """Whether `/iserver` calls answer 410 after a logout, and not 401."""
+    validate_is_for_oauth2: bool = True
+    """Whether `/sso/validate` refuses sessions of OAuth 1.0a. IBKR only says that it is not for them."""
+    refuse_every: int = 0
+    """Every n-th signed call is answered with 401 although nothing is wrong with it; 0 for none."""
     calls_per_second: int = 10
     """How many calls a username may make in one second. IBKR says 10 on some pages and 50 on others."""
     time_limit_s: float = 10.0

@@ -73,21 +73,18 @@ class Users:
         self._find_or_add_market(username, accounts, is_paper=is_paper)
         return self._add_token(username, consumer_key, files, None, is_paper=is_paper)
 
-    def find_live_session(self, token: str, now: float) -> LiveSession | None:
-        """The live session of an access token, if it has one that lasts."""
-        session = self.registry.sessions.get(token)
-        is_over = session is None or now >= session.ends_at or session.access_token.is_revoked
-        return None if is_over else session
-
     def open_login(self, token: AccessToken, now: float, ends_at: float) -> str:
         """Sign a user in at the user's market; return the name of that login."""
         name = f"live-session-{secrets.token_hex(8)}"
         self.markets[token.username].market.world.sessions.add_login(name, now, ends_at)
         return name
 
-    def end_login(self, session: LiveSession) -> None:
-        """End the login that belongs to a live session; the brokerage session stays."""
-        self.markets[session.access_token.username].market.world.sessions.drop_login(session.login)
+    def end_login(self, session: LiveSession, and_brokerage: bool) -> None:
+        """End the login that belongs to a live session."""
+        sessions = self.markets[session.access_token.username].market.world.sessions
+        sessions.drop_login(session.login)
+        if and_brokerage:
+            sessions.lose_brokerage()
 
     def _add_token(
         self, username: str, consumer_key: str, files: tuple[str, str, str], keys: UserKeys | None, *, is_paper: bool

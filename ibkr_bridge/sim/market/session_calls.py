@@ -59,6 +59,8 @@ def tickle(world: World, request: MarketRequest) -> MarketResponse:
         "hmds": {"error": "no bridge"},
         "iserver": {"authStatus": describe_session(world, request.now)},
     }
+    if world.has_short_tickle:
+        body = {name: value for name, value in body.items() if name not in ("ssoExpires", "collission", "userId")}
     return ok_response(body)
 
 

@@ -153,6 +153,7 @@ FAULT_HANDLERS: Mapping[str, Callable[[FaultyCall], Awaitable[web.StreamResponse
     "hidden-error": _respond_instead,
     "429": _respond_instead,
     "maintenance": _respond_instead,
+    "no-dh-token": _respond_instead,
     "gzip": _respond_compressed,
     "big": _respond_large,
 }

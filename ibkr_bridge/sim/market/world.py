@@ -34,6 +34,8 @@ class World:
     questions: QuestionDesk = field(default_factory=QuestionDesk)
     forgets_selection: bool = False
     """Whether the selected account is forgotten with the brokerage session."""
+    has_short_tickle: bool = False
+    """Whether `/tickle` says nothing about the login, as was seen without a Gateway."""
     last_selected: str = ""
     selected_in: Brokerage | None = None
     """The brokerage session in which it was selected."""
