@@ -51,6 +51,17 @@ def agree(group: Group, challenge: int, own_number: int, secret: bytes) -> Agree
     return Agreement(pow(group.g, own_number, group.p), shared, token)
 
 
+def find_number(group: Group, challenge: int, start: int, bits: int) -> int:
+    """The first number from `start` on with which the shared number has exactly so many bits.
+
+    One step is one multiplication, so even the rare lengths are found at once.
+    """
+    number, shared = start, pow(challenge, start, group.p)
+    while shared.bit_length() != bits:
+        number, shared = number + 1, shared * challenge % group.p
+    return number
+
+
 def shortest_twos_complement(number: int) -> bytes:
     """The bytes of a number as Java writes a BigInteger: as few as possible, and the top bit is free for the sign."""
     return number.to_bytes(number.bit_length() // 8 + 1, "big")

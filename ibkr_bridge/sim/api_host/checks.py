@@ -40,6 +40,7 @@ class Checks:
         consumer = self._registry.consumers.get(request.parameters["oauth_consumer_key"])
         if consumer is None or not consumer.is_enabled or now < consumer.active_from:
             raise RefusedError("invalid consumer")
+        consumer.use_due_keys(now)
         return consumer
 
     def find_token(self, request: OAuthRequest, consumer: Consumer) -> tuple[AccessToken, bytes]:
@@ -51,7 +52,8 @@ class Checks:
         name = request.parameters.get("oauth_token", "")
         token = self._registry.tokens.get(name)
         if token is None or token.secret is None or token.is_revoked or token.consumer is not consumer:
-            raise RefusedError(f"LST failed, error: No access secret key found for {name}")
+            reason = f"No access secret key found for {name}" if self._rules.names_lost_secrets else ""
+            raise RefusedError(f"LST failed, error: {reason}")
         return token, token.secret
 
     def check_freshness(self, request: OAuthRequest, method: str, now: float) -> None:

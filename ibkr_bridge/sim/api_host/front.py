@@ -9,6 +9,7 @@ import itertools
 from collections import defaultdict
 
 from ibkr_bridge.sim.api_host.rules import Rules
+from ibkr_bridge.sim.clock import Calendar
 from ibkr_bridge.sim.market.dispatch import MarketResponse
 from ibkr_bridge.sim.market.pacing import Pacing, PenaltyBox
 from ibkr_bridge.sim.market.server import API, LENGTH_REQUIRED, TOO_MANY_REQUESTS
@@ -23,6 +24,8 @@ Reference&#32;&#35;18&#46;5a1d4317&#46;1718640000&#46;{number:x}
 </BODY>
 </HTML>
 """
+MAINTENANCE = MarketResponse(503, b"<HTML><BODY><H1>Service Unavailable</H1></BODY></HTML>", "text/html")
+SATURDAY, EVENING = 5, 18  # IBKR does not publish the hours
 
 
 class Front:
@@ -31,9 +34,10 @@ class Front:
     `blocked` has the addresses that get nothing but a page.
     """
 
-    def __init__(self, rules: Rules, *, pacing: bool) -> None:
+    def __init__(self, rules: Rules, calendar: Calendar, *, pacing: bool) -> None:
         self.blocked: set[str] = set()
         self._rules = rules
+        self._calendar = calendar
         self._is_pacing = pacing
         self._boxes: dict[str, PenaltyBox] = defaultdict(PenaltyBox)
         self._pacing: dict[str, Pacing] = {}
@@ -44,6 +48,8 @@ class Front:
         if address in self.blocked or not logged.header("User-Agent"):
             page = DENIED_PAGE.format(number=next(self._numbers))
             return MarketResponse(403, page.encode(), "text/html")
+        if self._rules.has_saturday_window and self._is_saturday_evening(logged.at):
+            return MAINTENANCE
         if logged.method in ("POST", "PUT", "PATCH") and logged.header("Content-Length") is None:
             return LENGTH_REQUIRED
         return TOO_MANY_REQUESTS if logged.at < self._boxes[address].until else None
@@ -64,3 +70,7 @@ class Front:
         self._boxes.clear()
         self._pacing.clear()
         self.blocked.clear()
+
+    def _is_saturday_evening(self, now: float) -> bool:
+        local = self._calendar.utc_at(now).astimezone(self._rules.region)
+        return local.weekday() == SATURDAY and local.hour >= EVENING

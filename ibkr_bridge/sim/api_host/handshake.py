@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 
-from ibkr_bridge.sim.api_host.arithmetic import Agreement, Group, agree
+from ibkr_bridge.sim.api_host.arithmetic import Agreement, Group, agree, find_number
 from ibkr_bridge.sim.api_host.checks import BAD_HANDSHAKE, Checks
 from ibkr_bridge.sim.api_host.oauth_request import OAuthRequest, RefusedError
 from ibkr_bridge.sim.api_host.registry import AccessToken, LiveSession, Registry
@@ -35,8 +35,8 @@ class Handshake:
         open_login: Callable[[AccessToken, float, float], str],
         end_login: Callable[[LiveSession, bool], None],
     ) -> None:
-        self.choose_number: Callable[[Group, int], int] = lambda group, challenge: secrets.randbits(RANDOM_BITS) | 1
-        """IBKR's random number; a test may choose it."""
+        self.shared_bits: int | None = None
+        """How many bits the shared number is to have: 2048, 2040 and 2039 are the edges of its encoding."""
         self.other_group: Group | None = None
         """Parameters that are used instead of the uploaded ones, as if another file had been uploaded."""
         self._registry = registry
@@ -55,10 +55,10 @@ class Handshake:
         consumer = self._checks.find_consumer(request, now)
         self._checks.check_freshness(request, "RSA-SHA256", now)
         token, secret = self._checks.find_token(request, consumer)
-        self._checks.check_rsa(request, consumer.signature_key, secret.hex(), BAD_HANDSHAKE)
-        group = self.other_group or consumer.group
+        self._checks.check_rsa(request, consumer.keys.signature_key, secret.hex(), BAD_HANDSHAKE)
+        group = self.other_group or consumer.keys.group
         challenge = _read_challenge(request, group)
-        agreement = agree(group, challenge, self.choose_number(group, challenge), secret)
+        agreement = agree(group, challenge, self._choose_number(group, challenge), secret)
         session = self._keep(token, agreement, now)
         shown = now if self._rules.tells_time_of_computation else session.ends_at
         return {
@@ -66,6 +66,10 @@ class Handshake:
             "live_session_token_signature": agreement.signature(consumer.key),
             "live_session_token_expiration": self._calendar.epoch_ms(shown) + int(self._rules.clock_skew_s * 1000),
         }
+
+    def _choose_number(self, group: Group, challenge: int) -> int:
+        number = secrets.randbits(RANDOM_BITS) | 1
+        return number if self.shared_bits is None else find_number(group, challenge, number, self.shared_bits)
 
     def _keep(self, token: AccessToken, agreement: Agreement, now: float) -> LiveSession:
         ends_at = now + min(self._rules.session_token_life_s, DAY_S)

@@ -7,6 +7,8 @@ registrations bend what the host does.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,12 +56,13 @@ class ApiHost:
         self.clock: SimClock = clock or FastClock()
         self.rules = Rules(is_strict=strict)
         self.log = RequestLog()
-        self.front = Front(self.rules, pacing=pacing)
+        calendar = self._calendar = Calendar(self.clock)
+        self.front = Front(self.rules, calendar, pacing=pacing)
         self.faults = Faults()
         """Faults of the calls of all users, and of the handshakes; a registration's `market.faults` hit one user."""
         self.users = Users(self.clock, lambda: self._port.number, market)
         self.register, self.register_files = self.users.register, self.users.register_files
-        registry, calendar = self.users.registry, Calendar(self.clock)
+        registry = self.users.registry
         self.checks = Checks(registry, self.rules, calendar)
         self.handshake = Handshake(
             registry, self.checks, self.rules, calendar, self.users.open_login, self.users.end_login
@@ -126,4 +129,10 @@ class ApiHost:
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
         logged = LoggedRequest(request.method, request.raw_path, headers, body, self.clock.now())
         self.log.add(logged)
-        return await self._gate.answer(request, logged)
+        response = await self._gate.answer(request, logged)
+        if not response.prepared:
+            response.headers["Date"] = format_datetime(self._ibkr_time(), usegmt=True)
+        return response
+
+    def _ibkr_time(self) -> datetime:
+        return self._calendar.utc_at(self.clock.now()).astimezone(UTC) + timedelta(seconds=self.rules.clock_skew_s)

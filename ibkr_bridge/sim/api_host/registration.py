@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ibkr_bridge.sim.api_host.keys import UserKeys
-from ibkr_bridge.sim.api_host.registry import AccessToken
+from ibkr_bridge.sim.api_host.registry import AccessToken, UploadedKeys
 from ibkr_bridge.sim.market.world import World
 from ibkr_bridge.sim.market_stage import MarketStage
 
@@ -76,6 +76,34 @@ class Registration:
     def dhparam_pem(self) -> str:
         """The parameters of the key exchange."""
         return self._own_keys().dhparam_pem
+
+    def activate_at(self, moment: float) -> None:
+        """Let IBKR's servers have this consumer only from a moment of the clock on."""
+        self.token.consumer.active_from = moment
+
+    def set_enabled(self, *, is_enabled: bool) -> None:
+        """Turn the switch "Enable OAuth Access" on IBKR's page."""
+        self.token.consumer.is_enabled = is_enabled
+
+    def revoke(self) -> None:
+        """Let the user delete the access token."""
+        self.token.is_revoked = True
+
+    def lose_secret(self) -> None:
+        """Let IBKR lose the access token's secret."""
+        self.token.secret = None
+
+    def regenerate(self) -> Registration:
+        """Make another secret, as the user does on IBKR's page; the old registration fits no more."""
+        self.token.renew_secret()
+        return replace(self, access_token_secret=self.token.encrypted_secret())
+
+    def change_keys(self, keys: UserKeys, at: float) -> Registration:
+        """Upload other keys, which count from a moment of the clock on; the secret is encrypted to the new one."""
+        consumer = self.token.consumer
+        consumer.next_keys_from = at
+        consumer.next_keys = UploadedKeys.read(keys.signature_public_pem, keys.encryption_public_pem, keys.dhparam_pem)
+        return replace(self, keys=keys, access_token_secret=self.token.encrypted_secret())
 
     def _own_keys(self) -> UserKeys:
         if self.keys is None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import secrets
 from dataclasses import dataclass, field
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ibkr_bridge.sim.api_host.arithmetic import Group
-from ibkr_bridge.sim.api_host.keys import encrypt_secret
+from ibkr_bridge.sim.api_host.keys import encrypt_secret, load_public_key, read_group
 
 SECRET_BYTES = 32
 
@@ -19,18 +20,44 @@ def make_token() -> str:
     return secrets.token_hex(10)
 
 
+@dataclass(frozen=True)
+class UploadedKeys:
+    """The public halves of a user's keys, as they were uploaded."""
+
+    signature_key: rsa.RSAPublicKey
+    encryption_key: rsa.RSAPublicKey
+    group: Group
+
+    @classmethod
+    def read(cls, signature_public_pem: str, encryption_public_pem: str, dhparam_pem: str) -> Self:
+        """Read the three files.
+
+        Raises:
+            ValueError: one of them is not what it should be.
+        """
+        return cls(
+            load_public_key(signature_public_pem), load_public_key(encryption_public_pem), read_group(dhparam_pem)
+        )
+
+
 @dataclass
 class Consumer:
     """One registered program: a user's own, or a company's with a callback."""
 
     key: str
-    signature_key: rsa.RSAPublicKey
-    encryption_key: rsa.RSAPublicKey
-    group: Group
+    keys: UploadedKeys
     active_from: float = -math.inf
     """The moment of the simulator's clock from which IBKR's servers have this registration."""
     is_enabled: bool = True
     callback: str | None = None
+    next_keys: UploadedKeys | None = None
+    next_keys_from: float = 0.0
+    """New keys count only after IBKR's next reset; until then the former ones do."""
+
+    def use_due_keys(self, now: float) -> None:
+        """Let new keys count whose time has come."""
+        if self.next_keys is not None and now >= self.next_keys_from:
+            self.keys, self.next_keys = self.next_keys, None
 
 
 @dataclass
@@ -46,8 +73,12 @@ class AccessToken:
     is_revoked: bool = False
 
     def encrypted_secret(self) -> str:
-        """The secret as the user sees it: for the encryption key, in base64."""
-        return encrypt_secret(self.consumer.encryption_key, self.secret or b"")
+        """The secret as the user sees it: for the encryption key uploaded last, in base64."""
+        return encrypt_secret((self.consumer.next_keys or self.consumer.keys).encryption_key, self.secret or b"")
+
+    def renew_secret(self) -> None:
+        """Make another secret; the token stays the same."""
+        self.secret = secrets.token_bytes(SECRET_BYTES)
 
 
 @dataclass

@@ -42,6 +42,10 @@ class Rules:
     """Whether `/sso/validate` refuses sessions of OAuth 1.0a. IBKR only says that it is not for them."""
     refuse_every: int = 0
     """Every n-th signed call is answered with 401 although nothing is wrong with it; 0 for none."""
+    names_lost_secrets: bool = True
+    """Whether the refusal of a token without a secret names it; both texts were seen."""
+    has_saturday_window: bool = False
+    """Whether everything answers 503 on Saturdays from 18:00 until midnight of the region."""
     calls_per_second: int = 10
     """How many calls a username may make in one second. IBKR says 10 on some pages and 50 on others."""
     time_limit_s: float = 10.0

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ibkr_bridge.sim.api_host.keys import UserKeys, load_public_key, read_group, usual_keys
+from ibkr_bridge.sim.api_host.keys import UserKeys, usual_keys
 from ibkr_bridge.sim.api_host.registration import Registration, UserMarket
-from ibkr_bridge.sim.api_host.registry import AccessToken, Consumer, LiveSession, Registry
+from ibkr_bridge.sim.api_host.registry import AccessToken, Consumer, LiveSession, Registry, UploadedKeys
 from ibkr_bridge.sim.clock import Calendar, SimClock
 from ibkr_bridge.sim.market.sessions import Sessions
 from ibkr_bridge.sim.market.world import World
@@ -49,9 +49,9 @@ class Users:
         are the same, and there is one brokerage session for both.
         """
         keys = keys or usual_keys()
-        files = (keys.signature_public_pem, keys.encryption_public_pem, keys.dhparam_pem)
+        uploaded = UploadedKeys.read(keys.signature_public_pem, keys.encryption_public_pem, keys.dhparam_pem)
         self._find_or_add_market(username, accounts, is_paper=is_paper, beside=beside)
-        return self._add_token(username, consumer_key, files, keys, is_paper=is_paper)
+        return self._add_token(username, consumer_key, uploaded, keys, is_paper=is_paper)
 
     def register_files(
         self,
@@ -69,9 +69,9 @@ class Users:
         Raises:
             ValueError: one of the files is not what it should be.
         """
-        files = (signature_public_pem, encryption_public_pem, dhparam_pem)
+        uploaded = UploadedKeys.read(signature_public_pem, encryption_public_pem, dhparam_pem)
         self._find_or_add_market(username, accounts, is_paper=is_paper)
-        return self._add_token(username, consumer_key, files, None, is_paper=is_paper)
+        return self._add_token(username, consumer_key, uploaded, None, is_paper=is_paper)
 
     def open_login(self, token: AccessToken, now: float, ends_at: float) -> str:
         """Sign a user in at the user's market; return the name of that login."""
@@ -87,9 +87,9 @@ class Users:
             sessions.lose_brokerage()
 
     def _add_token(
-        self, username: str, consumer_key: str, files: tuple[str, str, str], keys: UserKeys | None, *, is_paper: bool
+        self, username: str, consumer_key: str, uploaded: UploadedKeys, keys: UserKeys | None, *, is_paper: bool
     ) -> Registration:
-        consumer = self._find_or_add_consumer(consumer_key.upper(), files)
+        consumer = self._find_or_add_consumer(consumer_key.upper(), uploaded)
         token = self.registry.add_token(consumer, username, is_paper=is_paper)
         secret, market = token.encrypted_secret(), self.markets[username]
         return Registration(username, consumer.key, token.token, secret, keys, token=token, market=market)
@@ -106,10 +106,9 @@ class Users:
         market.host_port = self._port
         self.markets[username] = market
 
-    def _find_or_add_consumer(self, key: str, files: tuple[str, str, str]) -> Consumer:
-        signature, encryption, group = load_public_key(files[0]), load_public_key(files[1]), read_group(files[2])
-        consumer = self.registry.consumers.setdefault(key, Consumer(key, signature, encryption, group))
-        if (consumer.signature_key, consumer.encryption_key, consumer.group) != (signature, encryption, group):
+    def _find_or_add_consumer(self, key: str, uploaded: UploadedKeys) -> Consumer:
+        consumer = self.registry.consumers.setdefault(key, Consumer(key, uploaded))
+        if consumer.keys != uploaded:
             raise ValueError(f"{key} is registered with other keys")
         return consumer
 

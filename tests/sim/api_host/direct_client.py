@@ -45,6 +45,8 @@ class DirectClient:
     session: aiohttp.ClientSession
     clock: ManualClock
     live_session_token: bytes = b""
+    shared_bits: int = 0
+    """The length of the number that the last handshake agreed on."""
     headers: dict[str, str] = field(default_factory=lambda: {"User-Agent": "test", "Accept": "*/*"})
     bend: Callable[[Parameters], None] = lambda parameters: None
     """Changes the parameters before they are signed."""
@@ -69,6 +71,7 @@ class DirectClient:
         reply = await self.send("POST", path, self._header(parameters, signature))
         if reply.status == 200:
             shared = pow(int(reply.body["diffie_hellman_response"], 16), a, group.p)
+            self.shared_bits = shared.bit_length()
             key = shared.to_bytes(shared.bit_length() // 8 + 1, "big")
             self.live_session_token = hmac.digest(key, secret, "sha1")
         return reply

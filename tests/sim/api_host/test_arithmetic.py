@@ -7,7 +7,14 @@ import hashlib
 
 import pytest
 
-from ibkr_bridge.sim.api_host.arithmetic import Group, agree, base_string, hmac_signature, shortest_twos_complement
+from ibkr_bridge.sim.api_host.arithmetic import (
+    Group,
+    agree,
+    base_string,
+    find_number,
+    hmac_signature,
+    shortest_twos_complement,
+)
 
 SECRET = bytes(range(32))
 CONSUMER = "TESTCONS"
@@ -60,3 +67,12 @@ def test_signatures_of_calls(method: str, url: str, query: dict[str, str], signa
 def test_a_number_whose_top_bit_is_set_gets_one_more_byte() -> None:
     assert shortest_twos_complement(0x7F) == b"\x7f"
     assert shortest_twos_complement(0x80) == b"\x00\x80"
+
+
+def test_a_number_is_found_for_a_rare_length() -> None:
+    """The start is not taken if it gives another length."""
+    group = Group()
+    challenge = pow(group.g, 12345, group.p)
+    found = find_number(group, challenge, 1 << 200, 2039)
+    assert found > 1 << 200
+    assert pow(challenge, found, group.p).bit_length() == 2039

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import aiohttp
 import pytest
 
 from ibkr_bridge.sim.api_host import ApiHost
 from ibkr_bridge.sim.market.pacing import PENALTY_S
+from ibkr_bridge.sim.market.sessions import NEW_YORK
 from tests.clocks import ManualClock
 from tests.sim.api_host.conftest import Connect
 from tests.sim.api_host.direct_client import API, DirectClient
@@ -90,3 +92,11 @@ async def test_an_address_can_be_punished_for_nothing(host: ApiHost, connect: Co
     assert (await anna.sign_in()).status == 429
     clock.advance(60)
     assert (await anna.sign_in()).status == 200
+
+
+@pytest.mark.parametrize(("day", "hour", "status"), [(20, 17, 200), (20, 18, 503), (20, 23, 503), (21, 0, 200)])
+async def test_saturday_evening_is_for_maintenance(day: int, hour: int, status: int) -> None:
+    clock = ManualClock(datetime(2026, 6, day, hour, tzinfo=NEW_YORK))
+    async with ApiHost(clock=clock) as host, aiohttp.ClientSession() as session:
+        host.rules.has_saturday_window = True
+        assert (await DirectClient(host, host.register("anna"), session, clock).sign_in()).status == status

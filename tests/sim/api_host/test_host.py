@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
@@ -91,3 +93,9 @@ async def test_a_client_can_check_the_certificate(clock: ManualClock) -> None:
         async with aiohttp.ClientSession() as suspicious:
             with pytest.raises(aiohttp.ClientConnectorCertificateError):
                 await suspicious.get(host.url)
+
+
+async def test_the_date_of_an_answer_is_ibkrs(anna: DirectClient, host: ApiHost, clock: ManualClock) -> None:
+    host.rules.clock_skew_s = 90
+    reply = await anna.sign_in()
+    assert parsedate_to_datetime(reply.headers["Date"]) == clock.utc() + timedelta(seconds=90)
