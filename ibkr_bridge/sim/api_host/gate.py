@@ -29,10 +29,16 @@ OAUTH = API + "/oauth/"
 HOLDING_KINDS = frozenset({"silence", "done-silence", "delay"})
 """Kinds of faults that end with an empty 503 when IBKR's front loses patience."""
 OAuthCall = Callable[[OAuthRequest, float], object]
+Page = Callable[[LoggedRequest, str], MarketResponse]
 
 
 class Gate:
-    """Answers the requests of one host. `oauth_calls` has the handler of each call under `/oauth`."""
+    """Answers the requests of one host.
+
+    Args:
+        oauth_calls: the handler of each call under `/oauth`.
+        pages: the handler of each call outside `/v1/api`; it gets the request and the client's address.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class Gate:
         front: Front,
         faults: Faults,
         oauth_calls: Mapping[str, OAuthCall],
+        pages: Mapping[str, Page],
     ) -> None:
         self._clock = clock
         self._rules = rules
@@ -53,6 +60,7 @@ class Gate:
         self._front = front
         self._faults = faults
         self._oauth_calls = oauth_calls
+        self._pages = pages
         self._traces = itertools.count(secrets.randbelow(90_000) + 10_000)
 
     async def answer(self, request: web.Request, logged: LoggedRequest) -> web.StreamResponse:
@@ -65,6 +73,8 @@ class Gate:
             return web_response(self._refusal(refusal))
 
     async def _route(self, request: web.Request, logged: LoggedRequest) -> web.StreamResponse:
+        if (page := self._pages.get(f"{logged.method} {logged.path}")) is not None:
+            return web_response(page(logged, request.remote or ""))
         if not logged.path.startswith(API + "/"):
             return web_response(NOT_FOUND)
         if is_socket(request):

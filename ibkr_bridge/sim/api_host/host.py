@@ -23,6 +23,7 @@ from ibkr_bridge.sim.api_host.handshake import Handshake
 from ibkr_bridge.sim.api_host.http_port import HttpPort
 from ibkr_bridge.sim.api_host.rules import Rules
 from ibkr_bridge.sim.api_host.session_life import SessionLife
+from ibkr_bridge.sim.api_host.third_party import ThirdParty
 from ibkr_bridge.sim.api_host.users import Users
 from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
 from ibkr_bridge.sim.faults import Faults
@@ -62,14 +63,32 @@ class ApiHost:
         """Faults of the calls of all users, and of the handshakes; a registration's `market.faults` hit one user."""
         self.users = Users(self.clock, lambda: self._port.number, market)
         self.register, self.register_files = self.users.register, self.users.register_files
+        self.register_company, self.add_user = self.users.register_company, self.users.add_user
         registry = self.users.registry
         self.checks = Checks(registry, self.rules, calendar)
         self.handshake = Handshake(
             registry, self.checks, self.rules, calendar, self.users.open_login, self.users.end_login
         )
-        oauth_calls = {"POST live_session_token": self.handshake.answer}
+        self.third_party = ThirdParty(registry, self.checks, self.rules, self.users.paper_flags)
         life = SessionLife(self.rules, calendar)
-        self._gate = Gate(self.clock, self.rules, life, self.users, self.checks, self.front, self.faults, oauth_calls)
+        self._gate = Gate(
+            self.clock,
+            self.rules,
+            life,
+            self.users,
+            self.checks,
+            self.front,
+            self.faults,
+            oauth_calls={
+                "POST live_session_token": self.handshake.answer,
+                "POST request_token": self.third_party.request_token,
+                "POST access_token": self.third_party.access_token,
+            },
+            pages={
+                "GET /authorize": self.third_party.show_page,
+                "POST /authorize": self.third_party.take_answer,
+            },
+        )
         self._authority = Authority() if tls else None
         self._port = HttpPort(self._serve, port, self._authority.server_tls() if self._authority else None)
 

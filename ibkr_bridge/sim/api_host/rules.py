@@ -42,6 +42,10 @@ class Rules:
     """Whether `/sso/validate` refuses sessions of OAuth 1.0a. IBKR only says that it is not for them."""
     refuse_every: int = 0
     """Every n-th signed call is answered with 401 although nothing is wrong with it; 0 for none."""
+    request_token_life_s: float = 600.0
+    """How long a user may take on IBKR's page. It is not documented."""
+    verifier_life_s: float = 300.0
+    """How long a verifier fits. It is not documented."""
     names_lost_secrets: bool = True
     """Whether the refusal of a token without a secret names it; both texts were seen."""
     has_saturday_window: bool = False

@@ -73,6 +73,22 @@ class Users:
         self._find_or_add_market(username, accounts, is_paper=is_paper)
         return self._add_token(username, consumer_key, uploaded, None, is_paper=is_paper)
 
+    def add_user(self, username: str, *, accounts: tuple[str, ...] = (), is_paper: bool = True) -> UserMarket:
+        """Add a username that is at no consumer yet, for third-party authorization and for OAuth 2.0."""
+        self._find_or_add_market(username, accounts, is_paper=is_paper)
+        return self.markets[username]
+
+    def register_company(self, consumer_key: str, callback: str, *, keys: UserKeys | None = None) -> UserKeys:
+        """Register a company's program, which asks users on IBKR's page; return its keys."""
+        keys = keys or usual_keys()
+        uploaded = UploadedKeys.read(keys.signature_public_pem, keys.encryption_public_pem, keys.dhparam_pem)
+        self._find_or_add_consumer(consumer_key.upper(), uploaded).callback = callback
+        return keys
+
+    def paper_flags(self) -> dict[str, bool]:
+        """All usernames, and whether each is a paper user."""
+        return {username: not market.market.world.live for username, market in self.markets.items()}
+
     def open_login(self, token: AccessToken, now: float, ends_at: float) -> str:
         """Sign a user in at the user's market; return the name of that login."""
         name = f"live-session-{secrets.token_hex(8)}"

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -75,6 +75,22 @@ class DirectClient:
             key = shared.to_bytes(shared.bit_length() // 8 + 1, "big")
             self.live_session_token = hmac.digest(key, secret, "sha1")
         return reply
+
+    async def handshake_call(self, name: str, **parameters: str) -> Reply:
+        """Make a call of third-party authorization, signed with RSA and without a secret."""
+        path, signed = f"{API}/oauth/{name}", self._parameters("RSA-SHA256")
+        del signed["oauth_token"]
+        signed |= parameters
+        signature = _private(self.registration.signature_key_pem).sign(
+            self._base("POST", path, signed).encode(), padding.PKCS1v15(), hashes.SHA256()
+        )
+        return await self.send("POST", path, self._header(signed, signature))
+
+    def use_token(self, access_token: str, access_token_secret: str) -> None:
+        """Use another access token from now on."""
+        self.registration = replace(
+            self.registration, access_token=access_token, access_token_secret=access_token_secret
+        )
 
     def token_signature(self) -> str:
         """What the host must have answered as the signature of the live session token."""
