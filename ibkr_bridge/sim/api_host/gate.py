@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
+from ibkr_bridge.sim.api_host.assertions import OAuth2, read_bearer
 from ibkr_bridge.sim.api_host.checks import Checks
 from ibkr_bridge.sim.api_host.front import Front
 from ibkr_bridge.sim.api_host.oauth_request import OAuthRequest, RefusedError, read_authorization
@@ -47,6 +48,7 @@ class Gate:
         life: SessionLife,
         users: Users,
         checks: Checks,
+        oauth2: OAuth2,
         front: Front,
         faults: Faults,
         oauth_calls: Mapping[str, OAuthCall],
@@ -57,6 +59,7 @@ class Gate:
         self._life = life
         self._users = users
         self._checks = checks
+        self._oauth2 = oauth2
         self._front = front
         self._faults = faults
         self._oauth_calls = oauth_calls
@@ -105,7 +108,7 @@ class Gate:
         session, path = self._authenticate(logged), logged.path.removeprefix(API)
         if session is None:
             return web_response(UNAUTHORIZED)
-        username = session.access_token.username
+        username = session.username
         market = self._users.markets[username]
         refusal = self._front.count_call(username, logged, request.remote or "")
         if (refusal := refusal or self._life.refuse(session, path, logged.at)) is not None:
@@ -139,25 +142,34 @@ class Gate:
         Raises:
             RefusedError: the OAuth layer says why.
         """
+        if (bearer := read_bearer(logged)) is not None:
+            return self._oauth2.sessions.get(bearer)
         request = _read_oauth(logged)
         consumer = self._checks.find_consumer(request, logged.at)
         sessions = self._users.registry.sessions.get(request.parameters.get("oauth_token", ""))
-        if not sessions or sessions[0].access_token.consumer is not consumer:
+        if not sessions or sessions[0].access_token is None or sessions[0].access_token.consumer is not consumer:
             return None
         self._checks.check_freshness(request, "HMAC-SHA256", logged.at)
         return self._checks.find_signer(request, sessions)
 
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         """Open a socket. Without the cookie of the last tickle it says that it waits for a session."""
-        token = request.query.get("oauth_token", "")
-        access_token, login = self._users.registry.tokens.get(token), "no login"
-        if access_token is None:
+        sessions, token = self._sessions_of_socket(request.query), request.query.get("oauth_token", "")
+        known_to_ibkr = sessions[0] if sessions else self._users.registry.tokens.get(token)
+        if known_to_ibkr is None:
             return web_response(UNAUTHORIZED)
-        for session in self._users.registry.sessions.get(token, ()):
-            has_cookie = session.session_id is not None and session.session_id == request.cookies.get("api")
+        cookie, login = request.cookies.get("api"), "no login"
+        for session in sessions:
+            has_cookie = session.session_id is not None and session.session_id == cookie
             if has_cookie and self._life.refuse(session, "/ws", self._clock.now()) is None:
                 login = session.login
-        return await self._users.markets[access_token.username].market.serve(request, login)
+        return await self._users.markets[known_to_ibkr.username].market.serve(request, login)
+
+    def _sessions_of_socket(self, query: Mapping[str, str]) -> Sequence[LiveSession]:
+        """The sign-ins that a socket may mean. IBKR's pages give two names for the token of OAuth 2.0."""
+        bearer = query.get("sessionToken") or query.get("bearer_token") or ""
+        session = self._oauth2.sessions.get(bearer)
+        return (session,) if session else self._users.registry.sessions.get(query.get("oauth_token", ""), ())
 
     def _refusal(self, refusal: RefusedError) -> MarketResponse:
         text = f"id: {next(self._traces)}, error: {refusal.text}"

@@ -22,8 +22,8 @@ class Handshake:
     """Answers `/oauth/live_session_token`.
 
     Args:
-        open_login: makes a login in the market of a token's user, from a moment to another one; returns its token.
-        end_login: ends such a login, and the brokerage session as well if that is said.
+        open_session: signs a username in, from a moment to another one.
+        end_session: ends such a sign-in, and the brokerage session as well if that is said.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class Handshake:
         checks: Checks,
         rules: Rules,
         calendar: Calendar,
-        open_login: Callable[[AccessToken, float, float], str],
-        end_login: Callable[[LiveSession, bool], None],
+        open_session: Callable[[str, float, float], LiveSession],
+        end_session: Callable[[LiveSession, bool], None],
     ) -> None:
         self.shared_bits: int | None = None
         """How many bits the shared number is to have: 2048, 2040 and 2039 are the edges of its encoding."""
@@ -43,8 +43,8 @@ class Handshake:
         self._checks = checks
         self._rules = rules
         self._calendar = calendar
-        self._open_login = open_login
-        self._end_login = end_login
+        self._open_session = open_session
+        self._end_session = end_session
 
     def answer(self, request: OAuthRequest, now: float) -> Mapping[str, object]:
         """Check a request, make a live session token, and return IBKR's half.
@@ -76,11 +76,10 @@ class Handshake:
         sessions = self._registry.sessions.setdefault(token.token, [])
         if self._rules.second_token_ends_first:
             for former in sessions:
-                self._end_login(former, not self._rules.brokerage_outlives_session_token)
+                self._end_session(former, not self._rules.brokerage_outlives_session_token)
             sessions.clear()
-        login = self._open_login(token, now, ends_at)
-        midnight = self._calendar.next_midnight(now, self._rules.region)
-        session = LiveSession(token, agreement.live_session_token, now, ends_at, login, midnight)
+        session = self._open_session(token.username, now, ends_at)
+        session.access_token, session.key = token, agreement.live_session_token
         sessions.insert(0, session)
         return session
 

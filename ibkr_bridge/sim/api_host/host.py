@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from ibkr_bridge.sim.api_host.assertions import OAuth2
 from ibkr_bridge.sim.api_host.authority import Authority
 from ibkr_bridge.sim.api_host.checks import Checks
 from ibkr_bridge.sim.api_host.front import Front
@@ -61,15 +62,16 @@ class ApiHost:
         self.front = Front(self.rules, calendar, pacing=pacing)
         self.faults = Faults()
         """Faults of the calls of all users, and of the handshakes; a registration's `market.faults` hit one user."""
-        self.users = Users(self.clock, lambda: self._port.number, market)
+        self.users = Users(self.clock, self.rules, lambda: self._port.number, market)
         self.register, self.register_files = self.users.register, self.users.register_files
         self.register_company, self.add_user = self.users.register_company, self.users.add_user
         registry = self.users.registry
         self.checks = Checks(registry, self.rules, calendar)
         self.handshake = Handshake(
-            registry, self.checks, self.rules, calendar, self.users.open_login, self.users.end_login
+            registry, self.checks, self.rules, calendar, self.users.open_session, self.users.end_session
         )
         self.third_party = ThirdParty(registry, self.checks, self.rules, self.users.paper_flags)
+        self.oauth2 = OAuth2(self.rules, calendar, self.users.open_session)
         life = SessionLife(self.rules, calendar)
         self._gate = Gate(
             self.clock,
@@ -77,6 +79,7 @@ class ApiHost:
             life,
             self.users,
             self.checks,
+            self.oauth2,
             self.front,
             self.faults,
             oauth_calls={
@@ -87,6 +90,8 @@ class ApiHost:
             pages={
                 "GET /authorize": self.third_party.show_page,
                 "POST /authorize": self.third_party.take_answer,
+                "POST /oauth2/api/v1/token": self.oauth2.issue_token,
+                "POST /gw/api/v1/sso-sessions": self.oauth2.open_sso_session,
             },
         )
         self._authority = Authority() if tls else None

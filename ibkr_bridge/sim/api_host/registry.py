@@ -83,16 +83,19 @@ class AccessToken:
 
 @dataclass
 class LiveSession:
-    """One live session token and its life."""
+    """One sign-in of a username and its life: a live session token, or a bearer token of OAuth 2.0."""
 
-    access_token: AccessToken
-    key: bytes = field(repr=False)
+    username: str
     made_at: float
     ends_at: float
     login: str
-    """The token of the login that this session token stands for, in the market of its user."""
+    """The token of the login that this sign-in stands for, in the market of its user."""
     first_midnight: float
     """The first midnight of the serving region after it was made."""
+    access_token: AccessToken | None = None
+    """None for OAuth 2.0."""
+    key: bytes = field(default=b"", repr=False)
+    """The live session token itself, with which calls are signed."""
     session_id: str | None = None
     """What the last `/tickle` said; the websocket's cookie must have it."""
     is_logged_out: bool = False

@@ -46,6 +46,8 @@ class Rules:
     """How long a user may take on IBKR's page. It is not documented."""
     verifier_life_s: float = 300.0
     """How long a verifier fits. It is not documented."""
+    assertion_skew_s: float = 60.0
+    """How far an assertion of OAuth 2.0 may begin in the future. It is not documented."""
     names_lost_secrets: bool = True
     """Whether the refusal of a token without a secret names it; both texts were seen."""
     has_saturday_window: bool = False

@@ -31,17 +31,11 @@ class SessionLife:
             return GONE
         at_midnight = self._rules.midnight_ends_session_token and now >= session.first_midnight
         is_over = session.is_logged_out or now >= session.ends_at or at_midnight
-        if (
-            is_over
-            or session.access_token.is_revoked
-            or (path == "/sso/validate" and self._rules.validate_is_for_oauth2)
-        ):
+        token = session.access_token
+        is_not_for_us = path == "/sso/validate" and token is not None and self._rules.validate_is_for_oauth2
+        if is_over or is_not_for_us or (token is not None and token.is_revoked):
             return UNAUTHORIZED
         return UNAUTHORIZED if self._is_refused_for_nothing() else None
-
-    def _is_refused_for_nothing(self) -> bool:
-        self._count += 1
-        return self._rules.refuse_every > 0 and self._count % self._rules.refuse_every == 0
 
     def end_brokerage(self, session: LiveSession, sessions: Sessions, now: float) -> None:
         """End the brokerage session if its time is over."""
@@ -60,3 +54,7 @@ class SessionLife:
             session.session_id = session_id(session.login)
         elif path == "/logout":
             session.is_logged_out = True
+
+    def _is_refused_for_nothing(self) -> bool:
+        self._count += 1
+        return self._rules.refuse_every > 0 and self._count % self._rules.refuse_every == 0

@@ -9,7 +9,8 @@ from typing import Any
 
 from ibkr_bridge.sim.api_host.keys import UserKeys, usual_keys
 from ibkr_bridge.sim.api_host.registration import Registration, UserMarket
-from ibkr_bridge.sim.api_host.registry import AccessToken, Consumer, LiveSession, Registry, UploadedKeys
+from ibkr_bridge.sim.api_host.registry import Consumer, LiveSession, Registry, UploadedKeys
+from ibkr_bridge.sim.api_host.rules import Rules
 from ibkr_bridge.sim.clock import Calendar, SimClock
 from ibkr_bridge.sim.market.sessions import Sessions
 from ibkr_bridge.sim.market.world import World
@@ -25,11 +26,13 @@ class Users:
         options: of each user's `MarketStage`.
     """
 
-    def __init__(self, clock: SimClock, port: Callable[[], int], options: Mapping[str, Any]) -> None:
+    def __init__(self, clock: SimClock, rules: Rules, port: Callable[[], int], options: Mapping[str, Any]) -> None:
         self.registry = Registry()
         self.markets: dict[str, UserMarket] = {}
         """The market of each username."""
         self._clock = clock
+        self._calendar = Calendar(clock)
+        self._rules = rules
         self._port = port
         self._options = options
 
@@ -89,15 +92,15 @@ class Users:
         """All usernames, and whether each is a paper user."""
         return {username: not market.market.world.live for username, market in self.markets.items()}
 
-    def open_login(self, token: AccessToken, now: float, ends_at: float) -> str:
-        """Sign a user in at the user's market; return the name of that login."""
-        name = f"live-session-{secrets.token_hex(8)}"
-        self.markets[token.username].market.world.sessions.add_login(name, now, ends_at)
-        return name
+    def open_session(self, username: str, now: float, ends_at: float) -> LiveSession:
+        """Sign a username in at its market until a moment."""
+        login, midnight = f"live-session-{secrets.token_hex(8)}", self._calendar.next_midnight(now, self._rules.region)
+        self.markets[username].market.world.sessions.add_login(login, now, ends_at)
+        return LiveSession(username, now, ends_at, login, midnight)
 
-    def end_login(self, session: LiveSession, and_brokerage: bool) -> None:
-        """End the login that belongs to a live session."""
-        sessions = self.markets[session.access_token.username].market.world.sessions
+    def end_session(self, session: LiveSession, and_brokerage: bool) -> None:
+        """End a sign-in before its time."""
+        sessions = self.markets[session.username].market.world.sessions
         sessions.drop_login(session.login)
         if and_brokerage:
             sessions.lose_brokerage()
@@ -117,7 +120,7 @@ class Users:
             return
         options = {"accounts": accounts, "live": not is_paper, **self._options}
         if beside is not None:
-            options["world"] = _share_world(beside, Calendar(self._clock))
+            options["world"] = _share_world(beside, self._calendar)
         market = UserMarket(clock=self._clock, **options)
         market.host_port = self._port
         self.markets[username] = market

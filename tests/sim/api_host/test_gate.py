@@ -79,3 +79,9 @@ async def test_a_socket_of_an_unknown_token_is_refused(anna: DirectClient) -> No
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     anna.headers |= headers
     assert (await anna.send("GET", f"{API}/ws?oauth_token=0")).status == 401
+
+
+async def test_a_socket_without_a_live_session_waits_for_one(anna: DirectClient) -> None:
+    url = f"{anna.host.url}{API}/ws?oauth_token={anna.registration.access_token}"
+    async with anna.session.ws_connect(url) as socket:
+        assert "waiting for session" in await socket.receive_str()
