@@ -1,4 +1,7 @@
-"""`bridge.py sim`: the simulated Gateway alone, for tests of other clients of this API."""
+"""`bridge.py sim`: the simulated Gateway alone, for tests of other clients of this API.
+
+With `--api-port` the simulated api.ibkr.com listens as well, for programs that sign in by OAuth.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_OK, control_path, port
 from ibkr_bridge.cli.command_parser import new_parser
@@ -16,7 +21,14 @@ from ibkr_bridge.sim.gateway.rules import OWN_PAGES_ONLY
 from ibkr_bridge.sim.market.holdings import DEFAULT_POSITIONS, MAX_POSITIONS
 from ibkr_bridge.sim.simulator import Simulator
 
-EXAMPLES = {"sim": "at port 5000, as a real Gateway", "sim --signed-out": "with nobody signed in"}
+if TYPE_CHECKING:
+    from ibkr_bridge.sim.api_host import ApiHost
+
+EXAMPLES = {
+    "sim": "at port 5000, as a real Gateway",
+    "sim --signed-out": "with nobody signed in",
+    "sim --api-port 5100": "and api.ibkr.com at port 5100, for programs without a Gateway",
+}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -25,7 +37,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         return asyncio.run(_run_until_stopped(args))
     except OSError as exc:
-        print(f"127.0.0.1:{args.gateway_port} cannot be used: {exc.strerror}", file=sys.stderr)
+        ports = " or ".join(f"127.0.0.1:{each}" for each in (args.gateway_port, args.api_port) if each is not None)
+        print(f"{ports} cannot be used: {exc.strerror}", file=sys.stderr)
         return EXIT_FAILURE
 
 
@@ -44,6 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=DEFAULT_POSITIONS,
         metavar="N",
         help=f"positions of the first account (default: {DEFAULT_POSITIONS}); 100 fill a page",
+    )
+    parser.add_argument("--api-port", type=port, help="where the simulated api.ibkr.com listens (default: nowhere)")
+    parser.add_argument(
+        "--api-lenient",
+        action="store_true",
+        help="let it accept the older forms of a signature, which other clients use",
     )
     parser.add_argument("--rate", type=float, default=1.0, help="how fast time runs (default: 1)")
     return parser
@@ -73,10 +92,26 @@ async def _run_until_stopped(args: argparse.Namespace) -> int:
         positions=args.positions,
         logged_in=not args.signed_out,
     )
-    async with simulator:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(simulator)
         control = Control(simulator, control_path(simulator.gateway.port))
         await control.start()
+        stack.push_async_callback(control.stop)
         print(f"A simulated Gateway listens at {simulator.url}. Ctrl-C ends it.", flush=True)
+        if args.api_port is not None:
+            host = await stack.enter_async_context(_make_api_host(args, simulator))
+            print(f"A simulated api.ibkr.com listens at {host.url}. Register at {host.url}/self-service.")
+            print(f"The certificate to trust: {host.ca_file}", flush=True)
         await stop.wait()
-        await control.stop()
     return EXIT_OK
+
+
+def _make_api_host(args: argparse.Namespace, simulator: Simulator) -> ApiHost:
+    """The public host beside the Gateway: at the same time, with the same faults, for users of its own."""
+    # imported here: only this option needs the library of RSA and certificates
+    from ibkr_bridge.sim.api_host import ApiHost
+
+    options = {"pacing": args.pacing, "positions": args.positions}
+    host = ApiHost(clock=simulator.clock, port=args.api_port, tls=True, strict=not args.api_lenient, **options)
+    host.follow(simulator.faults)
+    return host

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import ssl
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,19 @@ def test_its_socket_is_for_its_owner_alone(place: Place) -> None:
 
     assert control.name == f"{port}.sock"
     assert modes == (0o600, 0o700)
+
+
+def test_it_may_be_api_ibkr_com_as_well(place: Place) -> None:
+    """A program without a Gateway can register and check the certificate; the file is gone afterwards."""
+    with place.running("sim", "--gateway-port", "0", "--api-port", "0") as sim:
+        port = int(sim.wait_for(r"A simulated api\.ibkr\.com listens at https://127\.0\.0\.1:(\d+)\.")[1])
+        ca_file = Path(sim.wait_for(r"The certificate to trust: (\S+)")[1])
+        trust = ssl.create_default_context(cafile=ca_file)
+        request = urllib.request.Request(f"https://127.0.0.1:{port}/self-service", headers={"User-Agent": "test"})
+        with urllib.request.urlopen(request, context=trust, timeout=TIMEOUT_S) as answer:  # noqa: S310 - https alone
+            page = answer.read()
+        status = sim.send_signal(signal.SIGTERM)
+
+    assert b"public_signature.pem" in page
+    assert status == EXIT_OK
+    assert not ca_file.exists()

@@ -61,7 +61,7 @@ class Gate:
         self._checks = checks
         self._oauth2 = oauth2
         self._front = front
-        self._faults = faults
+        self.faults = faults
         self._oauth_calls = oauth_calls
         self._pages = pages
         self._traces = itertools.count(secrets.randbelow(90_000) + 10_000)
@@ -87,12 +87,12 @@ class Gate:
         return await self._serve_user(request, logged)
 
     async def _serve_oauth(self, request: web.Request, logged: LoggedRequest) -> web.StreamResponse:
-        fault = self._faults.use_fault(Side.MARKET, logged.target, own=False)
+        fault = self.faults.use_fault(Side.MARKET, logged.target, own=False)
         if fault is None:
             return web_response(self._respond_to_oauth(logged))
         right = self._respond_to_oauth(logged) if fault.done else NOT_FOUND
         never = asyncio.get_running_loop().create_future()
-        call = FaultyCall(fault, request, right, self._clock, self._faults.trigger_event, never)
+        call = FaultyCall(fault, request, right, self._clock, self.faults.trigger_event, never)
         return await FAULT_HANDLERS[fault.kind](call)
 
     def _respond_to_oauth(self, logged: LoggedRequest) -> MarketResponse:
@@ -114,7 +114,7 @@ class Gate:
         if (refusal := refusal or self._life.refuse(session, path, logged.at)) is not None:
             return web_response(refusal)
         self._life.end_brokerage(session, market.market.world.sessions, logged.at)
-        fault = self._faults.use_fault(Side.MARKET, logged.target, own=False)
+        fault = self.faults.use_fault(Side.MARKET, logged.target, own=False)
         response = await self._within_time_limit(market, request, session.login, fault)
         if response.status == 200:
             self._life.follow_up(session, path, logged.at)

@@ -23,11 +23,12 @@ from ibkr_bridge.sim.api_host.gate import Gate
 from ibkr_bridge.sim.api_host.handshake import Handshake
 from ibkr_bridge.sim.api_host.http_port import HttpPort
 from ibkr_bridge.sim.api_host.rules import Rules
+from ibkr_bridge.sim.api_host.self_service import SelfService
 from ibkr_bridge.sim.api_host.session_life import SessionLife
 from ibkr_bridge.sim.api_host.third_party import ThirdParty
 from ibkr_bridge.sim.api_host.users import Users
 from ibkr_bridge.sim.clock import Calendar, FastClock, SimClock
-from ibkr_bridge.sim.faults import Faults
+from ibkr_bridge.sim.faults import Fault, Faults
 from ibkr_bridge.sim.market.server import NOT_FOUND
 from ibkr_bridge.sim.market.tampering import web_response
 from ibkr_bridge.sim.request_log import LoggedRequest, RequestLog
@@ -72,6 +73,7 @@ class ApiHost:
         )
         self.third_party = ThirdParty(registry, self.checks, self.rules, self.users.paper_flags)
         self.oauth2 = OAuth2(self.rules, calendar, self.users.open_session)
+        self_service = SelfService(self.users)
         life = SessionLife(self.rules, calendar)
         self._gate = Gate(
             self.clock,
@@ -88,6 +90,8 @@ class ApiHost:
                 "POST access_token": self.third_party.access_token,
             },
             pages={
+                "GET /self-service": self_service.show_page,
+                "POST /self-service": self_service.take_form,
                 "GET /authorize": self.third_party.show_page,
                 "POST /authorize": self.third_party.take_answer,
                 "POST /oauth2/api/v1/token": self.oauth2.issue_token,
@@ -136,6 +140,23 @@ class ApiHost:
         await self.stop()
         if self._authority is not None:
             self._authority.close()
+
+    def follow(self, faults: Faults) -> None:
+        """Take part in the faults of a simulated Gateway: they hit these users as well, as IBKR's own troubles do."""
+        self.faults = self._gate.faults = faults
+        cause, undo = faults.trigger_event, faults.undo_event
+
+        def cause_everywhere(fault: Fault) -> None:
+            cause(fault)
+            for market in self.users.markets.values():
+                market.cause(fault)
+
+        def undo_everywhere(fault: Fault) -> None:
+            undo(fault)
+            for market in self.users.markets.values():
+                market.undo(fault)
+
+        faults.trigger_event, faults.undo_event = cause_everywhere, undo_everywhere
 
     def calls(self, part: str = "") -> list[LoggedRequest]:
         """What reached the host and has `part` in its target, of all users."""

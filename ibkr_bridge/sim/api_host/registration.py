@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from ibkr_bridge.sim.api_host.keys import UserKeys
 from ibkr_bridge.sim.api_host.registry import AccessToken, UploadedKeys
+from ibkr_bridge.sim.faults import Fault
+from ibkr_bridge.sim.market.availability import CODES
 from ibkr_bridge.sim.market.world import World
 from ibkr_bridge.sim.market_stage import MarketStage
 
@@ -33,8 +35,16 @@ class UserMarket(MarketStage):
         await self._tasks.stop()
 
     async def restart(self) -> None:
-        """End every login of this user, as far as IBKR's servers know; there is no Gateway to restart."""
-        self.log_out()
+        """Nothing: there is no Gateway."""
+
+    def cause(self, fault: Fault) -> None:
+        """Let an event happen that was meant for somebody else as well, if it is one of IBKR's and not a Gateway's."""
+        if fault.kind in CODES or fault.kind in self._event_actions:
+            self._trigger_event(fault)
+
+    def undo(self, fault: Fault) -> None:
+        """Undo such an event."""
+        self._undo_event(fault)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from ibkr_bridge.sim.api_host import ApiHost, UserKeys, make_keys
@@ -89,8 +87,12 @@ async def test_the_shared_number_can_have_any_length(anna: DirectClient, host: A
 async def test_a_user_can_be_signed_out_by_ibkr(signed_in: DirectClient) -> None:
     signed_in.registration.market.faults.add("sso-lost")
     assert (await signed_in.call("GET", "/portfolio/accounts")).status == 401
+
+
+async def test_a_restart_of_a_gateway_is_nothing_here(signed_in: DirectClient) -> None:
     signed_in.registration.market.faults.add("restart")
-    await asyncio.wait_for(signed_in.registration.market.wait_for_events(), 5)
+    await signed_in.registration.market.wait_for_events()
+    assert (await signed_in.call("GET", "/portfolio/accounts")).status == 200
 
 
 async def test_secrets_are_not_shown(anna: DirectClient) -> None:

@@ -110,3 +110,19 @@ async def test_a_live_user_has_live_accounts_and_the_test_consumer_its_realm(hos
     assert live.realm == "test_realm"
     assert all(account.startswith("U") for account in live.world.accounts)
     assert host.register("ben").realm == "limited_poa"
+
+
+async def test_a_host_can_follow_the_faults_of_a_gateway(host: ApiHost, connect: Connect, gateway: Simulator) -> None:
+    """As when one person triggers a fault for all that the simulator serves."""
+    host.follow(gateway.faults)
+    ben = connect(host.register("ben"))
+    await ben.sign_in()
+    gateway.faults.add("status", status=502, times=1)
+    assert (await ben.call("GET", "/portfolio/accounts")).status == 502
+    gateway.faults.add("competing")
+    gateway.faults.add("restart")
+    await gateway.wait_for_events()
+    assert ben.registration.world.sessions.is_competing
+    assert (await ben.call("GET", "/portfolio/accounts")).status == 200
+    gateway.faults.add("stream-silent")
+    gateway.faults.clear()
