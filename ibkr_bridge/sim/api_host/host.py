@@ -66,7 +66,7 @@ class ApiHost:
         self.users = Users(self.clock, self.rules, lambda: self._port.number, market)
         self.register, self.register_files = self.users.register, self.users.register_files
         self.register_company, self.add_user = self.users.register_company, self.users.add_user
-        registry = self.users.registry
+        registry = self.registry = self.users.registry
         self.checks = Checks(registry, self.rules, calendar)
         self.handshake = Handshake(
             registry, self.checks, self.rules, calendar, self.users.open_session, self.users.end_session
