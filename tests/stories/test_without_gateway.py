@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.config.settings import Settings
-from ibkr_bridge.oauth.credential import OAuth1Credential
+from ibkr_bridge.oauth.credential import Credential, OAuth1Credential
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.session.state_machine import SessionState
@@ -62,9 +62,12 @@ async def open_bridge(
     bridge = harness.bridge
     used = credential or credential_of(registration)
 
+    async def load() -> Credential:
+        return used
+
     def build(settings: Settings) -> Profile:
         parts = (bridge.clock, bridge.bus, bridge.redactor, FAST_OPTIONS)
-        return build_profile(settings.profile, settings, *parts, credential=used)
+        return build_profile(settings.profile, settings, *parts, load_credential=load)
 
     bridge._build_profile = build  # type: ignore[method-assign]  # the credential of the test
     async with harness:
@@ -96,7 +99,7 @@ def placements(host: ApiHost) -> int:
 
 def end_token(host: ApiHost, registration: Registration) -> None:
     """IBKR forgets the live session token before its time."""
-    session = host.registry.sessions[registration.access_token]
+    (session,) = host.registry.sessions[registration.access_token]
     session.ends_at = session.made_at
 
 
@@ -120,7 +123,7 @@ async def test_nothing_secret_is_in_the_log(bridge: Harness, anna: Registration,
     await bridge.get("/portfolio/DU1234567/summary")
 
     log = bridge.written.getvalue()
-    key = host.registry.sessions[anna.access_token].key
+    key = host.registry.sessions[anna.access_token][0].key
     for secret in (anna.access_token, anna.consumer_key, anna.access_token_secret, key.hex()):
         assert secret not in log
 
@@ -159,8 +162,8 @@ async def test_what_only_a_person_can_correct_is_named(
     elif fault == "secret":
         anna.token.secret = None
     else:
-        group = host.registry.consumers[anna.consumer_key].group
-        host.registry.consumers[anna.consumer_key].group = dataclasses.replace(group, g=group.g + 1)
+        group = host.registry.consumers[anna.consumer_key].keys.group
+        host.handshake.other_group = dataclasses.replace(group, g=group.g + 1)
 
     async with open_bridge(host, anna, tmp_path, credential) as harness:
         await harness.wait_until(SessionState.CREDENTIAL_REFUSED)
