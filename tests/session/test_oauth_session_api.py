@@ -51,7 +51,9 @@ class FakeAccess:
     problem: AccessProblem | None = None
     wait_s: float = 0.0
     steps: list[str] = field(default_factory=list)
-    on_another: Callable[[], None] = field(default_factory=lambda: noop)
+
+    def __post_init__(self) -> None:
+        self.on_another: Callable[[], None] = noop
 
     async def ensure(self) -> object | None:
         """See `AccessSource.ensure`."""
