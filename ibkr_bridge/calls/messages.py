@@ -107,7 +107,7 @@ async def read_fully(response: Response, max_bytes: int = MAX_KEPT_BYTES) -> Res
                     return replace(response, body=b"".join(chunks))
     except TimeoutError as exc:
         discard(response)
-        raise GatewayTimeout("the Gateway sends its response too slowly") from exc
+        raise GatewayTimeout("the response comes too slowly") from exc
     except BaseException:
         discard(response)
         raise

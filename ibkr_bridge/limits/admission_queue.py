@@ -93,7 +93,7 @@ class AdmissionQueue:
         if not self._has_place(queued_call):
             displaced = self._find_displaced(queued_call)
             if displaced is None:
-                raise Busy("too many calls are waiting for the Gateway already", retry_after=RETRY_AFTER_S)
+                raise Busy("too many calls are waiting already", retry_after=RETRY_AFTER_S)
             self.remove(displaced)
         self._queues[queued_call.priority].setdefault(queued_call.key_label, deque()).append(queued_call)
         return displaced

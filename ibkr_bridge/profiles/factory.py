@@ -49,7 +49,10 @@ from ibkr_bridge.streaming.service import StreamService, StreamSession
 from ibkr_bridge.streaming.stale_reasons import NO_STREAM
 from ibkr_bridge.streaming.streamed_orders import StreamedOrders
 
-STATES_WITHOUT_SESSION = (SessionState.OPENING, SessionState.COMPETING, SessionState.SIGNED_OUT)
+STATES_WITHOUT_SESSION = (
+    *(SessionState.OPENING, SessionState.COMPETING, SessionState.SIGNED_OUT),
+    *(SessionState.ACTIVATING, SessionState.CREDENTIAL_REFUSED),
+)
 """States in which IBKR has no session of this profile, and so no market data lines. In the others it may have one."""
 
 

@@ -59,3 +59,12 @@ class _Any(dict[str, object]):
 
     def __missing__(self, _: str) -> str:
         return "x"
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_without_a_gateway_no_text_sends_a_person_to_one(name: str) -> None:
+    """Where the bridge signs in itself, there is no Gateway to start, and nobody has to sign in."""
+    written = write_condition(Found(name, values=_Any(), is_alone=True), "main", AT, "https://127.0.0.1:5000")
+
+    assert written.url is None
+    assert name == "gateway_stuck" or "Gateway" not in f"{written.text} {written.do}"

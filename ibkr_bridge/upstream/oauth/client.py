@@ -138,10 +138,13 @@ class ApiClient:
         return access
 
     async def _replacement(self, access: Access, response: Response) -> Access | None:
-        """Another access, if this response shows that the present one is over; None if it is good, or there is none."""
+        """The access for a second sending, if this response shows that the first one may be over; None if it is good.
+
+        Where another access may not be made yet, the present one is used again, with another nonce.
+        """
         if response.body_stream is not None or refusal_of(response.status, response.body) not in STALE_SESSION:
             return None
-        return await self._access.replace(access)
+        return await self._access.replace(access) or self._access.current
 
     @asynccontextmanager
     async def open_stream(self) -> AsyncIterator[StreamSocket]:

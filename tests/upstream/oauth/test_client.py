@@ -119,6 +119,21 @@ async def test_a_refusal_that_stays_does_not_make_token_after_token(api: Scripte
     assert api.handshakes == 2
 
 
+async def test_a_401_now_and_then_is_noticed_by_no_read(api: ScriptedApi, client: ApiClient) -> None:
+    """Each read is sent once more at most; only the first one makes another token."""
+    count = 0
+
+    async def refuse_each_third(_: Request, connection: Connection) -> None:
+        nonlocal count
+        count += 1
+        await connection.send(response(401 if count % 3 == 0 else 200))
+
+    api.answer = refuse_each_third
+
+    assert [(await send(client)).status for _ in range(12)] == [200] * 12
+    assert (api.handshakes, count) == (2, 17)
+
+
 @pytest.mark.parametrize("call", [READ, CHANGE], ids=["read", "change"])
 async def test_without_access_nothing_is_sent_and_the_slot_is_free(
     api: ScriptedApi, client: ApiClient, call: Call
