@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.events import FeedUp
 from ibkr_bridge.oauth.credential import Credential, OAuth1Credential
 from ibkr_bridge.profiles.factory import build_profile
+from ibkr_bridge.profiles.oauth_road import CHECK_INTERVAL_S
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim.api_host import ApiHost, Registration
@@ -274,13 +276,13 @@ async def test_a_token_that_ends_early_is_noticed_by_nobody_who_reads(
 
 
 async def test_the_brokerage_session_comes_back(bridge: Harness, host: ApiHost, anna: Registration) -> None:
-    """A call that fails makes the keeper look."""
-    inits = len(host.calls(INIT))
+    """IBKR says so on the websocket, and the keeper looks at once: its next check would come in 15 s."""
+    await bridge.wait_for_events(FeedUp)
+    inits, began = len(host.calls(INIT)), asyncio.get_running_loop().time()
     anna.market.lose_brokerage()
 
-    await with_timeout(bridge.get("/iserver/marketdata/snapshot?conids=265598&fields=31"))
-    bridge.bridge.profile.keeper.request_check()
     await with_timeout(host.wait_for_calls(INIT, inits + 1))
+    assert asyncio.get_running_loop().time() - began < CHECK_INTERVAL_S / 2
     await bridge.wait_until_checked(SessionState.READY)
 
     assert len(host.calls(HANDSHAKE)) == 1
