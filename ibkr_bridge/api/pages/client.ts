@@ -1070,7 +1070,7 @@ export interface components {
             maintenance_until: string | null;
             /** @description Whether the bridge is stopping and accepts no new calls. */
             draining: boolean;
-            /** @description Address of the Gateway. */
+            /** @description Address of the Gateway, or of IBKR's Web API without one. */
             gateway: string;
             /** @description Settings that the last reload has read and that only a restart applies. */
             restart_needed: string[];
