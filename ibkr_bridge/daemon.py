@@ -246,7 +246,7 @@ class Bridge:
     def _administration(self) -> ProfileAdministration:
         main = self.profile.settings
         directory = main.state_dir / PROFILES if main.state_dir else None
-        return ProfileAdministration(self.profiles, self.keys, main, directory, self.clock.utc, self._credentials)
+        return ProfileAdministration(self.profiles, self.keys, main, directory, self.clock, self._credentials)
 
     def _application(self) -> web.Application:
         parts = ApplicationParts(

@@ -115,6 +115,7 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("listProfiles", "/profiles", manages=True),
     Sample("createSecond", "/profiles", "POST", {"name": "carl", "settings": OAUTH}, manages=True, is_example=False),
     Sample("importCredential", "/profiles/carl/credential", "POST", NEW_KEYS, manages=True),
+    Sample("checkCredential", "/profiles/carl/check", "POST", manages=True),
     Sample("pauseProfile", "/profiles/anna/pause", "POST", manages=True),
     Sample("resumeProfile", "/profiles/anna/resume", "POST", manages=True),
     Sample("logOutProfile", "/profiles/anna/logout", "POST", manages=True),

@@ -12,11 +12,13 @@ from ibkr_bridge.errors import (
     PayloadTooLarge,
     ProfileExists,
     ProfileNotFound,
+    RateLimited,
     SessionUnavailable,
     ValidationFailed,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.profiles import (
+    CheckedCredential,
     CredentialMembers,
     ForgottenProfile,
     ImportedCredential,
@@ -59,6 +61,12 @@ PROFILE_ROUTES: tuple[Route, ...] = (
         (*BODY_ERRORS, ProfileNotFound),
         request=CredentialMembers,
         response=ImportedCredential,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/check", Effect.MANAGE, profiles.check),
+        "Checks the credential of a profile at IBKR, without a brokerage session.",
+        (BadRequest, ProfileNotFound, RateLimited),
+        response=CheckedCredential,
     ),
     _route(
         *("POST", "/profiles/{name}/pause", Effect.MANAGE, profiles.pause, "Stops new orders of a profile."),

@@ -14,6 +14,7 @@ from ibkr_bridge.config.value_types import is_loopback
 from ibkr_bridge.errors import GatewayProtocolError, InsufficientScope, SessionUnavailable
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.profiles import (
+    CheckedCredential,
     CredentialMembers,
     ForgottenProfile,
     ImportedCredential,
@@ -73,6 +74,13 @@ async def import_credential(request: web.Request) -> web.Response:
     members = {name: value for name, value in msgspec.structs.asdict(sent).items() if value is not msgspec.UNSET}
     imported = await request.app[ADMINISTRATION].import_credential(profile.name, members)
     return answer(ImportedCredential(profile.name, imported.kind, not imported.missing, list(imported.missing)))
+
+
+async def check(request: web.Request) -> web.Response:
+    """Check the credential of a profile, without a brokerage session."""
+    profile = _managed(request)
+    good, artefact, text, do = await request.app[ADMINISTRATION].check_credential(profile.name)
+    return answer(CheckedCredential(profile.name, good, artefact, text, do))
 
 
 async def pause(request: web.Request) -> web.Response:

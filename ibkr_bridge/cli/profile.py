@@ -22,6 +22,7 @@ EXAMPLES = {
     "profile new anna --set gateway_url=https://127.0.0.1:5001": "a second Gateway",
     "profile new ben --road oauth": "IBKR's Web API, without a Gateway",
     "profile import ben": "the tokens that IBKR's page shows",
+    "profile check ben": "which part of its credential is wrong",
     "profile pause anna": "stop new orders of one profile",
     "profile keys anna --read": "a further key, which only reads",
     "profile forget anna": "remove it with its credential and keys; the journal stays",
@@ -44,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps(answer))
     else:
         DESCRIBE[args.verb](answer)
-    return EXIT_OK
+    return EXIT_OK if answer.get("good", True) else EXIT_FAILURE
 
 
 def _errors(args: argparse.Namespace) -> Any:
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         "list": "show all profiles",
         "new": "make a profile and its first key",
         "import": "store a credential that standard input has",
+        "check": "say which part of the credential is wrong",
         "keys": "make a further key",
         "pause": "stop new orders; cancels are still sent",
         "resume": "allow new orders again",
@@ -158,18 +160,24 @@ def _print_imported(answer: dict[str, Any]) -> None:
         _print(f"Stored. Still missing: {', '.join(answer['missing'])}")
 
 
+def _print_checked(answer: dict[str, Any]) -> None:
+    part = f"{answer['artefact']}: " if answer["artefact"] else ""
+    _print(f"{'good' if answer['good'] else 'wrong'}  {part}{answer['text']}\n       {answer['do']}")
+
+
 def _print_forgotten(answer: dict[str, Any]) -> None:
     _print(f"{answer['name']} is removed with its credential and keys. The journal of its orders stays.")
 
 
 def _print(text: str) -> None:
-    print(escape_unprintable(text))
+    print("\n".join(map(escape_unprintable, text.split("\n"))))
 
 
 VERBS: dict[str, Callable[[argparse.Namespace, Path | None], Any]] = {
     "list": _list,
     "new": _new,
     "import": _import,
+    "check": _act,
     "keys": _keys,
     "pause": _act,
     "resume": _act,
@@ -180,6 +188,7 @@ DESCRIBE: dict[str, Callable[[dict[str, Any]], None]] = {
     "list": _print_list,
     "new": _print_made,
     "import": _print_imported,
+    "check": _print_checked,
     "keys": _print_made,
     "pause": _print_line,
     "resume": _print_line,

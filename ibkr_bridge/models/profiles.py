@@ -123,6 +123,16 @@ class ImportedCredential(Model, frozen=True):
     missing: Annotated[list[str], Meta(description="What has to be imported yet.")]
 
 
+class CheckedCredential(Model, frozen=True):
+    """What is wrong with a credential."""
+
+    name: Annotated[str, Meta(description="The profile.")]
+    good: Annotated[bool, Meta(description="Whether IBKR accepts it.")]
+    artefact: Annotated[str | None, Meta(description="The part that is wrong; null if nothing shows one.")]
+    text: Annotated[str, Meta(description="What was found.")]
+    do: Annotated[str, Meta(description="What to do.")]
+
+
 class ForgottenProfile(Model, frozen=True):
     """A profile that was removed, with its credential and its keys. The journal of its orders stays."""
 

@@ -7,13 +7,13 @@ operator's own files are run and not changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
+from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.profile_files import SUFFIX, profile_settings
 from ibkr_bridge.config.settings import MAIN, RoadKind, Settings, SettingsError
-from ibkr_bridge.errors import BadRequest, ProfileExists
-from ibkr_bridge.oauth.credential import CredentialProblem
+from ibkr_bridge.errors import BadRequest, ProfileExists, RateLimited
+from ibkr_bridge.oauth.credential import CredentialProblem, OAuth1Credential
 from ibkr_bridge.profiles.credentials import Credentials, Imported, NoCredential
 from ibkr_bridge.profiles.made_profiles import remove_profile, write_profile
 from ibkr_bridge.profiles.manager import ProfileManager
@@ -33,6 +33,7 @@ from ibkr_bridge.server.named_keys import (
 VAULT_HINT = "look at IBKR_BRIDGE_VAULT_KEYS and at the command vault check"
 NO_STATE_DIR = "the bridge has no state directory, so no profile can be made"
 MAX_MADE = 200
+CHECK_INTERVAL_S = 5.0  # between two checks of one credential, each of which is a handshake
 
 
 class ProfileAdministration:
@@ -43,7 +44,7 @@ class ProfileAdministration:
         keys: the keys of the bridge.
         main: the settings of the profile `main`.
         directory: for the files of profiles; None if there is no state directory.
-        utc: returns the time.
+        clock: the time.
         credentials: of all profiles, sealed.
     """
 
@@ -53,14 +54,15 @@ class ProfileAdministration:
         keys: KeyRing,
         main: Settings,
         directory: Path | None,
-        utc: Callable[[], datetime],
+        clock: Clock,
         credentials: Credentials,
     ) -> None:
         self._profiles = profiles
         self._keys = keys
         self._main = main
         self._directory = directory
-        self._utc = utc
+        self._clock = clock
+        self._checked_at: dict[str, float] = {}
         self._credentials = credentials
 
     def __repr__(self) -> str:
@@ -134,6 +136,44 @@ class ProfileAdministration:
             profile.keeper.renew_access()
         return imported
 
+    async def check_credential(self, name: str) -> tuple[bool, str | None, str, str]:
+        """Whether IBKR accepts the credential of a profile; the part that is wrong, what was found, and what to do.
+
+        While the profile has a session nothing is sent: a second handshake could end the first.
+
+        Raises:
+            ProfileNotFound: there is no such profile.
+            BadRequest: it has no credential that can be checked.
+            RateLimited: it was checked a moment ago.
+        """
+        profile = self._profiles.registry.get(name)
+        if profile.settings.road is not RoadKind.OAUTH:
+            raise BadRequest("this profile needs no credential: its road is the Gateway", hint="use the command doctor")
+        if profile.keeper.session.has_login:
+            return True, None, "IBKR accepts it: the profile is signed in", "nothing to do"
+        self._check_interval(name)
+        try:
+            credential = await self._credentials.load(profile.settings)
+        except NoCredential as exc:
+            return False, None, exc.detail, VAULT_HINT if exc.reason != "credential_missing" else "import it"
+        if not isinstance(credential, OAuth1Credential):
+            raise BadRequest("only a credential of OAuth 1.0a can be checked", hint="see GET /profiles")
+        from ibkr_bridge.oauth.diagnosis import GOOD  # these load cryptography
+        from ibkr_bridge.profiles.oauth_check import check_credential
+
+        verdict = await check_credential(profile.settings, credential, self._clock)
+        if verdict is GOOD:
+            profile.keeper.renew_access()
+        artefact = verdict.artefact.value if verdict.artefact is not None else None
+        return verdict is GOOD, artefact, verdict.text, verdict.do
+
+    def _check_interval(self, name: str) -> None:
+        now = self._clock.now()
+        wait_s = self._checked_at.get(name, float("-inf")) + CHECK_INTERVAL_S - now
+        if wait_s > 0:
+            raise RateLimited("this credential was checked a moment ago", retry_after=wait_s)
+        self._checked_at[name] = now
+
     async def _forget_credential(self, settings: Settings) -> None:
         if settings.road is RoadKind.OAUTH:
             try:
@@ -152,7 +192,7 @@ class ProfileAdministration:
         made: list[str] = []
 
         def add(keys: Sequence[NamedKey]) -> Sequence[NamedKey]:
-            after, key = add_key(keys, key_name(profile, scope), scope, self._utc(), (profile,))
+            after, key = add_key(keys, key_name(profile, scope), scope, self._clock.utc(), (profile,))
             made.append(key)
             return after
 

@@ -27,6 +27,7 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "DELETE /profiles/{name}": "forgetProfile",
     "POST /profiles/{name}/keys": "addProfileKey",
     "POST /profiles/{name}/credential": "importCredential",
+    "POST /profiles/{name}/check": "checkCredential",
     "POST /profiles/{name}/pause": "pauseProfile",
     "POST /profiles/{name}/resume": "resumeProfile",
     "POST /profiles/{name}/logout": "logOutProfile",

@@ -311,6 +311,22 @@ export interface components {
             exchange_rate: string | null;
         };
         /**
+         * CheckedCredential
+         * @description What is wrong with a credential.
+         */
+        CheckedCredential: {
+            /** @description The profile. */
+            name: string;
+            /** @description Whether IBKR accepts it. */
+            good: boolean;
+            /** @description The part that is wrong; null if nothing shows one. */
+            artefact: string | null;
+            /** @description What was found. */
+            text: string;
+            /** @description What to do. */
+            do: string;
+        };
+        /**
          * Condition
          * @description Something that a person may have to know now.
          */

@@ -13,7 +13,20 @@ from tests.api.test_routes import name_of
 
 VERBS = (
     *("get", "list", "search", "place", "change", "cancel", "answer", "preview", "find", "close"),
-    *("issue", "open", "create", "add", "forget", "import", "pause", "resume", "reconnect", "logOut", "stream"),
+    *(
+        "issue",
+        "open",
+        "create",
+        "add",
+        "forget",
+        "import",
+        "check",
+        "pause",
+        "resume",
+        "reconnect",
+        "logOut",
+        "stream",
+    ),
 )
 
 
