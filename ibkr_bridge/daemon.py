@@ -213,6 +213,11 @@ class Bridge:
             self.bus.publish(events.ProfileRefused(str(problem), profile=problem.profile))
         return profiles
 
+    def _renew_access(self, name: str) -> None:
+        """Another program has changed the credential of a profile."""
+        if name in self.profiles.registry:
+            self.profiles.registry.get(name).keeper.renew_access()
+
     def _forget_profile(self, profile: Profile) -> None:
         self.conditions.remove_sources(profile.name)
         self.history.on_removed(profile.name)
@@ -341,6 +346,8 @@ class Bridge:
     async def _open_profiles(self, _: web.Application) -> AsyncIterator[None]:
         """Load the state of an earlier run; at the end save it again."""
         await self.profiles.start(self._other_profiles())
+        if self.settings.database_url is not None:
+            self._credentials.on_change(self._renew_access)
         if self._usable_state_dir() is not None:
             self._running_mark.open()
         yield

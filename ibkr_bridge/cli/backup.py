@@ -22,7 +22,7 @@ from ibkr_bridge.cli.backup_archive import COOKIES, HISTORY, JOURNAL, SETTINGS, 
 from ibkr_bridge.cli.bridge_access import settings_or_report
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.orders import verify_file
-from ibkr_bridge.config.settings import merge_sources, setting_names
+from ibkr_bridge.config.settings import MAIN, merge_sources, setting_names
 from ibkr_bridge.config.sources import SECRET_NAMES, dotenv_path
 from ibkr_bridge.orders.journal.end_mark import mark_path
 from ibkr_bridge.orders.journal.store import last_entry, open_read_only
@@ -51,10 +51,13 @@ def run(argv: Sequence[str]) -> int:
     except (OSError, sqlite3.Error, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         return _report(f"the backup cannot be written: {reason}", as_json=args.json)
+    left_out = other_profiles(settings.state_dir)
     if args.json:
-        print(json.dumps({"file": str(args.file), "files": names}))
+        print(json.dumps({"file": str(args.file), "files": names, "profiles_left_out": left_out}))
     else:
         print(escape_unprintable(f"{args.file} has: {', '.join(names)}"))
+        if left_out:
+            print(escape_unprintable(f"It has nothing of the profiles {', '.join(left_out)}: copy the directory too."))
     return EXIT_OK
 
 
@@ -71,6 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--with-secrets", action="store_true", help="with the keys of the settings")
     parser.add_argument("--json", action="store_true", help="as JSON")
     return parser
+
+
+def other_profiles(state_dir: Path) -> list[str]:
+    """The profiles besides `main` that have a journal: a backup does not have theirs."""
+    suffix = JOURNAL.removeprefix(MAIN)
+    names = (path.name.removesuffix(suffix) for path in sorted(state_dir.glob(f"*{suffix}")))
+    return [name for name in names if name != MAIN]
 
 
 def write_backup(target: Path, state_dir: Path, *, cookies: bool, secrets: bool) -> list[str]:

@@ -52,7 +52,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Diagnosis:
     """What is wrong; `artefact` is None if nothing is, or if nothing shows what."""
 
     artefact: Artefact | None
@@ -60,11 +60,11 @@ class Verdict:
     do: str
 
 
-GOOD = Verdict(None, "every part fits: IBKR accepts the handshake and a signed call", "nothing to do")
+GOOD = Diagnosis(None, "every part fits: IBKR accepts the handshake and a signed call", "nothing to do")
 SIGNATURE = re.compile(r"signature", re.IGNORECASE)
 
 
-def diagnose(facts: Facts) -> Verdict:
+def diagnose(facts: Facts) -> Diagnosis:
     """The first row whose question is answered with yes."""
     return next((verdict for holds, verdict in ROWS if holds(facts)), GOOD)
 
@@ -87,18 +87,18 @@ def _unreadable(artefact: Artefact) -> Callable[[Facts], bool]:
 
 
 COMPARE = "compare it with the file that was uploaded; a change at IBKR counts after its next reset"
-ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
+ROWS: tuple[tuple[Callable[[Facts], bool], Diagnosis], ...] = (
     (
         _unreadable(Artefact.SIGNATURE_KEY),
-        Verdict(Artefact.SIGNATURE_KEY, "the signature key is no RSA key of 2048 bits in PEM", "import it again"),
+        Diagnosis(Artefact.SIGNATURE_KEY, "the signature key is no RSA key of 2048 bits in PEM", "import it again"),
     ),
     (
         _unreadable(Artefact.ENCRYPTION_KEY),
-        Verdict(Artefact.ENCRYPTION_KEY, "the encryption key is no RSA key of 2048 bits in PEM", "import it again"),
+        Diagnosis(Artefact.ENCRYPTION_KEY, "the encryption key is no RSA key of 2048 bits in PEM", "import it again"),
     ),
     (
         _unreadable(Artefact.SECRET),
-        Verdict(
+        Diagnosis(
             Artefact.SECRET,
             "the access token secret cannot be decrypted: it is cut off, or of another encryption key",
             "copy it again, whole; else generate the token anew",
@@ -106,11 +106,11 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
     ),
     (
         _unreadable(Artefact.PARAMETERS),
-        Verdict(Artefact.PARAMETERS, "the file of parameters cannot be read", "import the file that was uploaded"),
+        Diagnosis(Artefact.PARAMETERS, "the file of parameters cannot be read", "import the file that was uploaded"),
     ),
     (
         lambda facts: bool(facts.unreachable),
-        Verdict(
+        Diagnosis(
             Artefact.URL,
             "IBKR's Web API does not answer at this address",
             "compare IBKR_BRIDGE_API_URL with https://api.ibkr.com, and look at the connection to the Internet",
@@ -118,11 +118,11 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
     ),
     (
         lambda facts: abs(facts.skew_s) > MAX_SKEW_S,
-        Verdict(Artefact.CLOCK, "the clock of this machine is wrong", "set it: timedatectl set-ntp true"),
+        Diagnosis(Artefact.CLOCK, "the clock of this machine is wrong", "set it: timedatectl set-ntp true"),
     ),
     (
         lambda facts: facts.refusal is Refusal.INACTIVE,
-        Verdict(
+        Diagnosis(
             Artefact.CONSUMER_KEY,
             "IBKR does not know the consumer key: it is misspelt, or not active yet",
             "compare it with IBKR's page; if it is right, wait and change nothing",
@@ -130,7 +130,7 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
     ),
     (
         lambda facts: facts.refusal in (Refusal.SECRET_LOST, Refusal.REVOKED),
-        Verdict(
+        Diagnosis(
             Artefact.ACCESS_TOKEN,
             "IBKR does not know the access token, or has lost its secret",
             "compare it with IBKR's page; else generate it anew, keep the keys, and import both again",
@@ -138,7 +138,7 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
     ),
     (
         lambda facts: facts.refusal is Refusal.MISMATCH,
-        Verdict(
+        Diagnosis(
             Artefact.PARAMETERS,
             "IBKR accepts the signature and derives another token: its Diffie-Hellman parameters are others",
             "use the very file that was uploaded, or upload this one again",
@@ -146,7 +146,7 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
     ),
     (
         _is_swapped,
-        Verdict(
+        Diagnosis(
             Artefact.SWAPPED_KEYS,
             "the signature key opens the secret, and the encryption key does not: the two are swapped",
             "swap them, here or on IBKR's page",
@@ -154,15 +154,15 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
     ),
     (
         _probe_is_refused,
-        Verdict(Artefact.SIGNATURE_KEY, "IBKR refuses a signature that needs the signature key alone", COMPARE),
+        Diagnosis(Artefact.SIGNATURE_KEY, "IBKR refuses a signature that needs the signature key alone", COMPARE),
     ),
     (
         lambda facts: _signature_is_wrong(facts) and facts.secret_bytes != SECRET_BYTES,
-        Verdict(Artefact.ENCRYPTION_KEY, "the encryption key does not open the access token secret", COMPARE),
+        Diagnosis(Artefact.ENCRYPTION_KEY, "the encryption key does not open the access token secret", COMPARE),
     ),
     (
         _signature_is_wrong,
-        Verdict(
+        Diagnosis(
             Artefact.SECRET,
             "the keys fit, and the access token secret is not the one that IBKR has: it was generated anew since",
             "copy token and secret again from IBKR's page",
@@ -170,7 +170,7 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Verdict], ...] = (
     ),
     (
         lambda facts: facts.refusal is not None,
-        Verdict(
+        Diagnosis(
             None,
             "IBKR refuses the call, and its answer does not show why",
             "try again in some minutes; look at IBKR's system status page",

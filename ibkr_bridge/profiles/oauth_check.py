@@ -7,7 +7,7 @@ from yarl import URL
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import OAuth1Credential
-from ibkr_bridge.oauth.diagnosis import Verdict, diagnose
+from ibkr_bridge.oauth.diagnosis import Diagnosis, diagnose
 from ibkr_bridge.upstream.http.client import HttpClient
 from ibkr_bridge.upstream.oauth.check import CredentialCheck
 from ibkr_bridge.upstream.oauth.client import api_tls
@@ -15,7 +15,7 @@ from ibkr_bridge.upstream.oauth.wording import api_wording
 from ibkr_bridge.upstream.oauth.writers import signed_base
 
 
-async def check_credential(settings: Settings, credential: OAuth1Credential, clock: Clock) -> Verdict:
+async def check_credential(settings: Settings, credential: OAuth1Credential, clock: Clock) -> Diagnosis:
     """Make a handshake of its own, without a brokerage session, and say which part is wrong.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibkr_bridge.cli.backup import copy_journal
+from ibkr_bridge.cli.backup import copy_journal, other_profiles
 from ibkr_bridge.cli.orders import verify_file
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, KEY, Demo, Place
 from tests.cli.state_maker import ORDERS, make_state, new_journal
@@ -107,3 +107,11 @@ def test_a_history_that_cannot_be_read_is_left_out(lonely: Place) -> None:
     assert result.returncode == EXIT_OK
     assert "the history is left out" in result.stderr
     assert "main.orders.db" in content_of(lonely.home / "b.zip")
+
+
+def test_a_backup_names_the_profiles_that_it_leaves_out(tmp_path: Path) -> None:
+    """Somebody who relies on it must not miss their journals."""
+    for name in ("main", "anna", "ben-2"):
+        (tmp_path / f"{name}.orders.db").touch()
+
+    assert other_profiles(tmp_path) == ["anna", "ben-2"]

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import OAuth1Credential
-from ibkr_bridge.oauth.diagnosis import Verdict
+from ibkr_bridge.oauth.diagnosis import Diagnosis
 from ibkr_bridge.profiles.oauth_check import check_credential
 from ibkr_bridge.sim.api_host import ApiHost, Registration
 from tests.harness import settings_for, with_timeout
@@ -40,13 +40,13 @@ def anna(host: ApiHost) -> Registration:
     return host.register("anna")
 
 
-async def check(host: ApiHost, credential: OAuth1Credential, tmp_path: Path, url: str = "") -> Verdict:
+async def check(host: ApiHost, credential: OAuth1Credential, tmp_path: Path, url: str = "") -> Diagnosis:
     """The verdict on a credential."""
     settings: Settings = settings_for("http://127.0.0.1:9", tmp_path, IBKR_BRIDGE_API_URL=url or host.url)
     return await with_timeout(check_credential(settings, credential, SystemClock()))
 
 
-def artefact_of(verdict: Verdict) -> str | None:
+def artefact_of(verdict: Diagnosis) -> str | None:
     """The name of the part that is wrong."""
     return verdict.artefact.value if verdict.artefact is not None else None
 
