@@ -13,7 +13,7 @@ CLIENT_SOURCES := $(wildcard clients/typescript/src/*.ts clients/typescript/*.js
 APP := examples/nextjs/node_modules/.for-running
 BROWSER := tests/browser/node_modules/.for-testing
 
-.PHONY: help setup demo example test test-slow test-system test-node test-browser test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders bench-plain bench-operator mutation clean
+.PHONY: help setup demo example test test-slow test-system test-node test-browser test-gateway check bench bench-orders bench-streams bench-losses bench-slow-disk bench-many-orders bench-plain bench-operator bench-profiles mutation clean
 
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-many-orders  measure memory and start of a day with 200,000 orders; a minute"
 	@echo "make bench-plain  measure the plain API beside the calls it is made of; half a minute"
 	@echo "make bench-operator  measure what metrics, the page and an idle bridge cost; two minutes"
+	@echo "make bench-profiles  measure what fifty profiles cost; two minutes"
 	@echo "make mutation  plant faults in the code of the money path and count those that its tests notice (MUTATION_MINUTES=$(MUTATION_MINUTES))"
 	@echo "make test-gateway CPGW_DIR=...   compare the simulated Gateway with a real one; docs/gateway.md"
 	@echo "make setup   make the environment in .venv"
@@ -143,6 +144,9 @@ bench-plain: $(RUN)
 
 bench-operator: $(RUN)
 	@$(BIN)/python -m bench.operator_page $(ARGS)
+
+bench-profiles: $(RUN)
+	@$(BIN)/python -m bench.profiles $(ARGS)
 
 bench-many-orders: $(RUN)
 	@$(BIN)/python -m bench.many_orders

@@ -20,7 +20,7 @@ from bench.orders_setup import hand_over_file
 from bench.wide import replace_name, run
 from ibkr_bridge.orders import serialization
 from ibkr_bridge.orders.reconciliation.schedule import ReconcileSchedule
-from ibkr_bridge.profiles import factory
+from ibkr_bridge.profiles import roads
 from ibkr_bridge.upstream.gateway.client import GatewayClient
 from ibkr_bridge.upstream.http import connection_pool
 from ibkr_bridge.upstream.http.connection import HttpConnection
@@ -58,6 +58,6 @@ class SelfKillingConnection(HttpConnection):
 
 if __name__ == "__main__":
     replace_name(connection_pool, "HttpConnection", SelfKillingConnection)
-    replace_name(factory, "GatewayClient", functools.partial(GatewayClient, abandoned_for_s=GHOST_CALL_S))
+    replace_name(roads, "GatewayClient", functools.partial(GatewayClient, abandoned_for_s=GHOST_CALL_S))
     replace_name(serialization, "REPLY_TIMEOUT_S", REPLY_TIMEOUT_S)
     sys.exit(run(dataclasses.replace(UNLIMITED, reconcile_schedule=SCHEDULE), sys.argv[1:]))
