@@ -13,10 +13,13 @@ from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.profile_files import ProfileProblem, check_unique
 from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.profiles.registry import ProfileRegistry
 from ibkr_bridge.profiles.runner import ProfileRunner
 
+ORDERS_TIMEOUT_S = 35.0  # an order has a deadline of 30 s; after that it is unknown, and the next start searches for it
+LOOK_S = 0.05
 Build = Callable[[Settings], Profile]
 
 
@@ -83,6 +86,7 @@ class ProfileManager:
         """
         async with self._lock:
             profile = self.registry.remove(name)
+            await self._wait_for_orders(profile)
             self.on_removed.notify(profile)
             await self._stop(profile)
         self._bus.publish(events.ProfileRemoved(profile=name))
@@ -105,6 +109,12 @@ class ProfileManager:
         """End all profiles."""
         for profile in self.registry:
             await self._stop(profile)
+
+    async def _wait_for_orders(self, profile: Profile) -> None:
+        """Wait for orders that are on their way: their responses still have to be written into the journal."""
+        ends_at = self._clock.now() + ORDERS_TIMEOUT_S
+        while profile.orders.status().orders.get(OrderState.SENDING.value, 0) and self._clock.now() < ends_at:
+            await self._clock.wait(asyncio.Event(), LOOK_S)
 
     async def _stop(self, profile: Profile) -> None:
         profile.streaming.hub.close_all("shutting_down")

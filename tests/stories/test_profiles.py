@@ -223,3 +223,17 @@ async def test_no_key_is_on_the_disk_or_in_the_log(setup: Setup) -> None:
     for name in ("anna", "ben"):
         assert setup.keys[name].encode() not in text
         assert setup.keys[name] not in setup.harness.written.getvalue()
+
+
+async def test_a_profile_is_forgotten_after_the_order_that_is_on_its_way(setup: Setup) -> None:
+    """The response belongs into the journal; else nobody would know what became of the order."""
+    placement, gateway = Placement(ANNA), setup.gateways["anna"]
+    gateway.faults.add("delay", path=placement.target, seconds=0.5, times=1)
+    placing = asyncio.create_task(setup.harness.post(placement.target, placement.body, key=setup.keys["anna"]))
+    await gateway.wait_for_calls(placement.target)
+
+    status, _ = await setup.control("DELETE", "/profiles/anna")
+    placed = await placing
+
+    assert (status, placed.status, placed.headers["X-Bridge-Order-State"]) == (200, 200, "placed")
+    assert [event.event for event in setup.harness.events_seen if event.event == "order.placed"] == ["order.placed"]
