@@ -46,7 +46,7 @@ class Facts:
     probe_words: str | None = None
     """IBKR's words about a request that is signed without the secret; None if none was sent."""
     secret_bytes: int = SECRET_BYTES
-    """The length of the secret, decrypted with the encryption key."""
+    """The length of the secret, decrypted with the encryption key; 0 if that key cannot have encrypted it."""
     secret_bytes_swapped: int = 0
     """The same with the signature key."""
 
@@ -73,9 +73,12 @@ def _signature_is_wrong(facts: Facts) -> bool:
     return facts.refusal is Refusal.INVALID_SIGNATURE
 
 
+def _is_encryption_key_wrong(facts: Facts) -> bool:
+    return not facts.secret_bytes or (_signature_is_wrong(facts) and facts.secret_bytes != SECRET_BYTES)
+
+
 def _is_swapped(facts: Facts) -> bool:
-    lengths = facts.secret_bytes, facts.secret_bytes_swapped
-    return _signature_is_wrong(facts) and lengths[0] != SECRET_BYTES and lengths[1] == SECRET_BYTES
+    return _is_encryption_key_wrong(facts) and facts.secret_bytes_swapped == SECRET_BYTES
 
 
 def _probe_is_refused(facts: Facts) -> bool:
@@ -100,7 +103,7 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Diagnosis], ...] = (
         _unreadable(Artefact.SECRET),
         Diagnosis(
             Artefact.SECRET,
-            "the access token secret cannot be decrypted: it is cut off, or of another encryption key",
+            "the access token secret is no Base64 text as long as the encryption key: it is cut off",
             "copy it again, whole; else generate the token anew",
         ),
     ),
@@ -157,7 +160,7 @@ ROWS: tuple[tuple[Callable[[Facts], bool], Diagnosis], ...] = (
         Diagnosis(Artefact.SIGNATURE_KEY, "IBKR refuses a signature that needs the signature key alone", COMPARE),
     ),
     (
-        lambda facts: _signature_is_wrong(facts) and facts.secret_bytes != SECRET_BYTES,
+        _is_encryption_key_wrong,
         Diagnosis(Artefact.ENCRYPTION_KEY, "the encryption key does not open the access token secret", COMPARE),
     ),
     (

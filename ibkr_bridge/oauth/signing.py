@@ -19,6 +19,10 @@ class KeyProblem(ValueError):
     """A key that cannot be used. The message is for a person, and has nothing of the key."""
 
 
+class WrongKey(KeyProblem):
+    """The key cannot have encrypted this text."""
+
+
 def load_rsa_key(pem: bytes) -> RSAPrivateKey:
     """Read a private key, PKCS#1 or PKCS#8.
 
@@ -51,10 +55,11 @@ def sign_hmac(live_session_token: bytes, base: str) -> bytes:
 def decrypt_secret(key: RSAPrivateKey, encrypted: str) -> bytes:
     """Decrypt the access token secret.
 
-    With the wrong key this does not fail: since version 3.2 OpenSSL returns a made-up text of some length. A length
-    other than 32 is a hint; only the signature of the live session token proves that the secret is right.
+    With the wrong key this mostly does not fail: since version 3.2 OpenSSL returns a made-up text of some length. A
+    length other than 32 is a hint; only the signature of the live session token proves that the secret is right.
 
     Raises:
+        WrongKey: the encrypted number is larger than the key's modulus.
         KeyProblem: the secret is no Base64, or not as long as the key.
     """
     try:
@@ -66,4 +71,4 @@ def decrypt_secret(key: RSAPrivateKey, encrypted: str) -> bytes:
     try:
         return key.decrypt(data, padding.PKCS1v15())
     except ValueError as exc:
-        raise KeyProblem("the access token secret does not belong to the encryption key") from exc
+        raise WrongKey("the access token secret does not belong to the encryption key") from exc

@@ -25,6 +25,8 @@ BAD_SIGNATURE = Refusal.INVALID_SIGNATURE
         (Facts(refusal=Refusal.SECRET_LOST), Artefact.ACCESS_TOKEN),
         (Facts(refusal=Refusal.MISMATCH), Artefact.PARAMETERS),
         (Facts(refusal=BAD_SIGNATURE, secret_bytes=241, secret_bytes_swapped=32), Artefact.SWAPPED_KEYS),
+        (Facts(secret_bytes=0, secret_bytes_swapped=32), Artefact.SWAPPED_KEYS),
+        (Facts(secret_bytes=0, secret_bytes_swapped=241), Artefact.ENCRYPTION_KEY),
         (Facts(refusal=BAD_SIGNATURE, probe_words="Invalid signature"), Artefact.SIGNATURE_KEY),
         (Facts(refusal=BAD_SIGNATURE, probe_words="not for you", secret_bytes=241), Artefact.ENCRYPTION_KEY),
         (Facts(refusal=BAD_SIGNATURE, probe_words="not for you"), Artefact.SECRET),

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from ibkr_bridge.oauth.signing import KeyProblem, decrypt_secret, load_rsa_key, sign_rsa
+from ibkr_bridge.oauth.signing import KeyProblem, WrongKey, decrypt_secret, load_rsa_key, sign_rsa
 
 SECRET = bytes(range(32))
 
@@ -66,6 +66,12 @@ def test_a_secret_that_cannot_be_decrypted_is_a_problem(key: rsa.RSAPrivateKey, 
         decrypt_secret(key, encrypted)
 
     assert not encrypted or encrypted not in str(error.value)
+
+
+def test_a_number_above_the_modulus_is_of_another_key(key: rsa.RSAPrivateKey) -> None:
+    """About one wrong key in ten is found so."""
+    with pytest.raises(WrongKey, match="does not belong"):
+        decrypt_secret(key, base64.b64encode(b"\xff" * 256).decode())
 
 
 def test_a_wrong_key_gives_another_secret_or_a_problem(key: rsa.RSAPrivateKey) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import OAuth1Credential
 from ibkr_bridge.oauth.diagnosis import Diagnosis
+from ibkr_bridge.oauth.signing import KeyProblem, decrypt_secret, load_rsa_key
 from ibkr_bridge.profiles.oauth_check import check_credential
 from ibkr_bridge.sim.api_host import ApiHost, Registration
 from tests.harness import settings_for, with_timeout
@@ -51,6 +53,21 @@ def artefact_of(verdict: Diagnosis) -> str | None:
     return verdict.artefact.value if verdict.artefact is not None else None
 
 
+def with_telling_secret(user: Registration) -> Registration:
+    """The user with a secret that no wrong key decrypts to 32 bytes by chance, as one in two hundred does."""
+    while 32 in (length_with(key, user.access_token_secret) for key in (NEW_KEY, user.signature_key_pem)):
+        user = user.regenerate()
+    return user
+
+
+def length_with(key: str, secret: str) -> int:
+    """The length of the secret as this key decrypts it; 0 if it cannot."""
+    try:
+        return len(decrypt_secret(load_rsa_key(key.encode()), secret))
+    except KeyProblem:
+        return 0
+
+
 async def test_a_good_credential_is_good(host: ApiHost, anna: Registration, tmp_path: Path) -> None:
     """No brokerage session is opened for it."""
     verdict = await check(host, credential_of(anna), tmp_path)
@@ -75,7 +92,7 @@ async def test_a_good_credential_is_good(host: ApiHost, anna: Registration, tmp_
 )
 async def test_each_sabotaged_part_is_named(host: ApiHost, anna: Registration, tmp_path: Path, part: str) -> None:
     """By elimination: IBKR itself says "invalid signature" to four of them."""
-    good, other, url = credential_of(anna), credential_of(host.register("ben", "OTHERCONS")), ""
+    good, other, url = credential_of(with_telling_secret(anna)), credential_of(host.register("ben", "OTHERCONS")), ""
     sabotaged = {
         "consumer_key": dataclasses.replace(good, consumer_key="NEVERSEEN"),
         "signature_key": dataclasses.replace(good, signature_key=NEW_KEY),
@@ -95,6 +112,16 @@ async def test_each_sabotaged_part_is_named(host: ApiHost, anna: Registration, t
 
     assert artefact_of(verdict) == part, verdict
     assert host.calls(INIT) == []
+
+
+async def test_a_secret_above_the_modulus_needs_no_handshake(host: ApiHost, anna: Registration, tmp_path: Path) -> None:
+    """A wrong encryption key is named from the numbers alone."""
+    secret = base64.b64encode(b"\xff" * 256).decode()
+
+    verdict = await check(host, dataclasses.replace(credential_of(anna), access_token_secret=secret), tmp_path)
+
+    assert artefact_of(verdict) == "encryption_key"
+    assert host.calls() == []
 
 
 async def test_a_program_that_is_not_ibkr_is_a_wrong_address(anna: Registration, tmp_path: Path, host: ApiHost) -> None:
