@@ -9,8 +9,8 @@ from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import OAuth1Credential
 from ibkr_bridge.oauth.diagnosis import Diagnosis, diagnose
 from ibkr_bridge.upstream.http.client import HttpClient
+from ibkr_bridge.upstream.http.tls import verifying_context
 from ibkr_bridge.upstream.oauth.check import CredentialCheck
-from ibkr_bridge.upstream.oauth.client import api_tls
 from ibkr_bridge.upstream.oauth.wording import api_wording
 from ibkr_bridge.upstream.oauth.writers import signed_base
 
@@ -24,7 +24,13 @@ async def check_credential(settings: Settings, credential: OAuth1Credential, clo
     address = settings.api_url
     base = signed_base(address.scheme, address.host, address.port)
     http = HttpClient(
-        *(URL(base), api_wording(address.host), settings.gateway_timeout_s, api_tls(settings.api_ca_file), 1.0),
+        *(
+            URL(base),
+            api_wording(address.host),
+            settings.gateway_timeout_s,
+            verifying_context(settings.api_ca_file),
+            1.0,
+        ),
         local_address=settings.local_address,
     )
     try:

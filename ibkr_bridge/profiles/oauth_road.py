@@ -19,9 +19,10 @@ from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.oauth_session_api import OAuthSessionApi
 from ibkr_bridge.upstream.http.client import HttpClient
+from ibkr_bridge.upstream.http.tls import verifying_context
 from ibkr_bridge.upstream.oauth.access import AccessKeeper, AccessMaker
 from ibkr_bridge.upstream.oauth.bearer import BearerSession
-from ibkr_bridge.upstream.oauth.client import MAX_IDLE_S, ApiClient, api_tls
+from ibkr_bridge.upstream.oauth.client import MAX_IDLE_S, ApiClient
 from ibkr_bridge.upstream.oauth.handshake import Handshake
 from ibkr_bridge.upstream.oauth.stored_access import NotStored, StoredAccess
 from ibkr_bridge.upstream.oauth.traits import oauth_traits
@@ -64,7 +65,7 @@ def build(
     address = settings.api_url
     base, wording = signed_base(address.scheme, address.host, address.port), api_wording(address.host)
     traits = oauth_traits(settings.api_rate, is_portfolio_only=settings.portfolio_only)
-    tls = api_tls(settings.api_ca_file)
+    tls = verifying_context(settings.api_ca_file)
     http = HttpClient(
         *(URL(base), wording, settings.gateway_timeout_s, tls, traits.abandoned_for_s),
         local_address=settings.local_address,

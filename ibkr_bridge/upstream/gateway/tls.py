@@ -7,12 +7,11 @@ fingerprint or a CA file. TLS 1.2 stays allowed: the Gateway supports nothing ne
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 import aiohttp
 
-from ibkr_bridge.upstream.http.tls import Tls
+from ibkr_bridge.upstream.http.tls import Tls, verifying_context
 
 
 def tls_policy(fingerprint: bytes | None, ca_file: Path | None) -> Tls:
@@ -24,5 +23,5 @@ def tls_policy(fingerprint: bytes | None, ca_file: Path | None) -> Tls:
     if fingerprint is not None:
         return aiohttp.Fingerprint(fingerprint)
     if ca_file is not None:
-        return ssl.create_default_context(cafile=ca_file)
+        return verifying_context(ca_file)
     return False

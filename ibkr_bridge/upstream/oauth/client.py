@@ -7,10 +7,8 @@ refusal at once, and the check of the session that follows it replaces the acces
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from yarl import URL
 
@@ -29,15 +27,6 @@ from ibkr_bridge.upstream.oauth.writers import SignedWriter
 WEBSOCKET_PATH = "/v1/api/ws"
 MAX_IDLE_S = 50.0  # seconds that a connection may be idle: a new one takes three round trips to IBKR
 NO_ACCESS = "there is no access to IBKR now; nothing was sent"
-
-
-def api_tls(ca_file: Path | None) -> ssl.SSLContext:
-    """The TLS context for IBKR's Web API: its certificate is verified against the system's roots, or those of a file.
-
-    Raises:
-        OSError: the file cannot be read as certificates.
-    """
-    return ssl.create_default_context(cafile=ca_file)
 
 
 class ApiClient:
