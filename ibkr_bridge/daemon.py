@@ -27,6 +27,7 @@ from ibkr_bridge.limits.address_ceiling import AddressCeilings
 from ibkr_bridge.observe.metrics import Metrics
 from ibkr_bridge.observe.request_counts import RequestCounts
 from ibkr_bridge.observe.service_status import ServiceStatus
+from ibkr_bridge.orders.journal.threads import JournalThreads
 from ibkr_bridge.profiles.condition_facts import find_conditions
 from ibkr_bridge.profiles.credentials import Credentials
 from ibkr_bridge.profiles.factory import build_profile
@@ -102,6 +103,7 @@ class Bridge:
         self._has_inherited_socket = False
         self._profiles: ProfileManager | None = None
         self._ceilings = AddressCeilings(self.clock)
+        self._journal_threads = JournalThreads()
         self._credentials = Credentials(settings, redactor)
         self._service: ServiceStatus | None = None
         self._history: HistoryRecorder | None = None
@@ -192,7 +194,8 @@ class Bridge:
     def _build_profile(self, settings: Settings) -> Profile:
         ceiling = self._ceilings.of(egress_of(settings))
         parts = (self.clock, self.bus, self.redactor, self._options)
-        return build_profile(settings.profile, settings, *parts, lambda: self._credentials.load(settings), ceiling)
+        load_credential = functools.partial(self._credentials.load, settings)
+        return build_profile(settings.profile, settings, *parts, load_credential, ceiling, self._journal_threads)
 
     def _watch_profile(self, profile: Profile) -> None:
         """Let the conditions and the history follow a profile, and keep the numbers of its accounts out of the log."""
@@ -352,6 +355,7 @@ class Bridge:
             self._running_mark.open()
         yield
         await self.profiles.close()
+        self._journal_threads.close()
         await self._credentials.close()
         await self.history.close()
         self._running_mark.close()

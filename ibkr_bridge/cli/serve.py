@@ -11,6 +11,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, settings_message
 from ibkr_bridge.cli.command_parser import new_parser
@@ -22,6 +23,8 @@ from ibkr_bridge.observe.logs import PRIORITY, Log, leads_to_journal, open_log
 from ibkr_bridge.redaction import Redactor
 
 GC_THRESHOLD = 10_000  # objects; with Python's default of 700 the collector runs every few calls
+MAX_WORKERS = 8
+"""Threads for what takes long, such as signatures and names of hosts; the unit of systemd allows 32 in all."""
 
 EXAMPLES = {"serve": "with the settings of the environment and of .env"}
 
@@ -82,6 +85,7 @@ def start_failure(exc: OSError, settings: Settings) -> str:
 
 async def _run_until_stopped(bridge: Bridge, log: Log) -> int:
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(MAX_WORKERS, "worker"))  # Python's own allows one more for each core
     for signum in (signal.SIGTERM, signal.SIGINT):  # before READY goes to systemd: a stop may follow at once
         loop.add_signal_handler(signum, bridge.stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # a signal without a handler would end the process

@@ -20,6 +20,7 @@ from ibkr_bridge.limits.penalty_gate import PenaltyGate
 from ibkr_bridge.limits.persistent_windows import PersistentWindows
 from ibkr_bridge.orders.journal.repository import OrderRepository
 from ibkr_bridge.orders.journal.store import JournalStore
+from ibkr_bridge.orders.journal.threads import JournalThreads
 from ibkr_bridge.orders.journal.writer import JournalWriter
 from ibkr_bridge.orders.rules.guard import OrderGuard
 from ibkr_bridge.orders.rules.rules import RuleContext
@@ -93,12 +94,14 @@ def build_profile(
     options: ProfileOptions,
     load_credential: LoadCredential = no_credential,
     ceiling: AddressCeiling | None = None,
+    journal_threads: JournalThreads | None = None,
 ) -> Profile:
     """Build a profile.
 
     Args:
         load_credential: returns what signs in its username, on a road without a Gateway.
         ceiling: of the address from which it reaches IBKR; one of its own if it is left out.
+        journal_threads: of all profiles; threads of its own if they are left out.
 
     Raises:
         OSError: the CA file cannot be read as certificates.
@@ -151,7 +154,7 @@ def build_profile(
     session_ended.subscribe(lambda _: cached_reads.reset_session())
     session_ended.subscribe(lambda _: completion.reset_session())
     session_gate = SessionGate(keeper, lambda: session_ended.notify(None), redactor.redact)
-    journal = JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus)
+    journal = JournalWriter(JournalStore(file("orders", "db"), bus, clock.utc), bus, journal_threads)
     repository = OrderRepository(journal, bus, clock.utc, clock.now)
     orders = OrderService(repository, clock, options.reconcile_schedule, add_coids=settings.add_coid)
     streaming = StreamService(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.harness import KEY, TEST_TIMEOUT_S
 from tests.process import Daemon, daemon
 
 NEW_KEY = "the-key-after-this-one-0123456789abcdef"
+UNIT = Path(__file__).resolve().parents[2] / "deploy/systemd/ibkr-bridge.service"
 HEAD_DELAY_S = 0.2  # between connecting and sending the request
 
 
@@ -309,6 +311,21 @@ async def copy_bytes(source: asyncio.StreamReader, target: asyncio.StreamWriter)
         pass
     finally:
         target.close()
+
+
+async def test_many_profiles_need_no_more_threads_than_the_unit_allows(sim: MarketStage, tmp_path: Path) -> None:
+    """Each journal is written on a thread; systemd refuses a thread too many, and then no order could be sent."""
+    rows = [f'[profile.user{number}]\ngateway_url = "https://127.0.0.1:{number + 1}"' for number in range(40)]
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text("\n".join(rows))
+    (limit,) = re.findall(r"^TasksMax=(\d+)$", UNIT.read_text(), re.MULTILINE)
+
+    async with daemon(sim.url, tmp_path, IBKR_BRIDGE_PROFILES=str(profiles)) as bridge:
+        threads = list(Path(f"/proc/{bridge.process.pid}/task").iterdir())
+        journals = list(tmp_path.glob("user*.orders.db"))
+
+    assert len(journals) == 40
+    assert len(threads) <= int(limit) / 2
 
 
 async def test_a_connection_that_was_accepted_is_served_although_its_request_comes_late(

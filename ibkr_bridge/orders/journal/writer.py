@@ -1,7 +1,7 @@
-"""The journal's own thread: it waits for the disk, so that the event loop does not have to.
+"""Writes a journal on a thread: it waits for the disk, so that the event loop does not have to.
 
-Only this thread uses SQLite, in the order in which entries were enqueued. Entries that were enqueued during a commit
-are committed together next. Which event may follow which is decided in `repository.py`, not here.
+One thread at a time uses SQLite, in the order in which entries were enqueued. Entries that were enqueued during a
+commit are committed together next. Which event may follow which is decided in `repository.py`, not here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +18,7 @@ from ibkr_bridge.events import Bus, Event
 from ibkr_bridge.orders.journal.recent_orders import RecentOrders
 from ibkr_bridge.orders.journal.settled_rows import Names, SettledRow
 from ibkr_bridge.orders.journal.store import JournalRow, JournalStore
+from ibkr_bridge.orders.journal.threads import JournalThreads
 from ibkr_bridge.orders.journal.transitions import JournalEntry, OrderEvent, OrderState
 
 T = TypeVar("T")
@@ -37,17 +37,19 @@ class _QueuedEntry:
 
 
 class JournalWriter:
-    """The journal of one profile, written on its own thread, which the first use starts.
+    """The journal of one profile, written on a thread.
 
     Args:
-        journal: used on that thread only from then on.
+        journal: used by one thread at a time from then on.
         bus: gets the events about problems, on the event loop.
+        threads: those of all profiles; threads of its own if left out.
     """
 
-    def __init__(self, journal: JournalStore, bus: Bus) -> None:
+    def __init__(self, journal: JournalStore, bus: Bus, threads: JournalThreads | None = None) -> None:
         self._journal = journal
         self._bus = bus
-        self._thread: ThreadPoolExecutor | None = None
+        self._threads = threads or JournalThreads()
+        self._lane = self._threads.lane()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running_jobs = 0  # jobs that the thread has not finished, as the event loop knows
         self._queue: deque[_QueuedEntry] = deque()  # appended to on the loop, taken from on the thread
@@ -93,12 +95,10 @@ class JournalWriter:
         return await self._run(lambda: self._journal.read_settled(recent))
 
     async def close(self) -> None:
-        """Write what is enqueued, close the file and end the thread. Another use starts a new thread."""
-        while (thread := self._thread) is not None:
+        """Write what is enqueued, and close the file. Another use opens it again."""
+        await self._run(self._journal.close)
+        while self._running_jobs:  # a callback of that job has enqueued more
             await self._run(self._journal.close)
-            if not self._running_jobs:  # else a callback of that job enqueued more
-                thread.shutdown(wait=False)
-                self._thread = None
 
     # -- on the event loop
 
@@ -108,10 +108,8 @@ class JournalWriter:
 
     def _run(self, work: Callable[[], T]) -> asyncio.Future[T]:
         self._loop = asyncio.get_running_loop()
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._running_jobs += 1
-        done = self._loop.run_in_executor(self._thread, work)
+        done = self._loop.run_in_executor(self._lane, work)
         done.add_done_callback(self._on_job_done)
         return done
 
