@@ -74,6 +74,8 @@ def refusal_of(status: int, body: bytes) -> Refusal | None:
         status: the HTTP status.
         body: of the response; what is after its first 16 KiB is not read.
     """
+    if status < 400:
+        return None
     text = words_of(body)
     if status == 401:
         found = (refusal for pattern, refusal in _UNAUTHORIZED_TEXTS if pattern.search(text))

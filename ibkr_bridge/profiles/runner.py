@@ -17,7 +17,7 @@ from ibkr_bridge.supervision import Loop, run_until_first_ends
 FIRST_PAUSE_S, MAX_PAUSE_S = 1.0, 300.0
 STABLE_S = 600.0
 """Seconds after which an earlier failure no longer lengthens the next pause."""
-WATCH_S = 5.0  # seconds between two looks at the keeper
+WATCH_S = 15.0  # seconds between two looks at the keeper
 
 
 class KeeperStuck(Exception):

@@ -7,6 +7,7 @@ another: slow ones are handled in `subscriber.py`. `upstream_subscriptions.py` d
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,6 +69,8 @@ class Hub:
         self._rounds = FlushScheduler(self._flush_all)
         self._user = ""
         self.upstream_subscriptions = UpstreamSubscriptions(clock)
+        self.in_use = asyncio.Event()
+        """Set while there is a subscriber, or a topic that is requested: else there is nothing to keep in order."""
         self._seen_rows = {kind: SeenRows(kind) for kind in REPLAYED_KINDS}
         self.replay_buffer = ReplayBuffer(f"{utc_ms(clock.utc()):x}")
         self.source = SourceStatus(False, "starting", clock.utc())
@@ -114,6 +117,7 @@ class Hub:
     def add_subscriber(self, subscriber: Subscriber) -> None:
         """Add a subscriber; if the source is stale, it gets that event first."""
         self._subscribers[subscriber] = None
+        self.in_use.set()
         subscriber.last_event = self.replay_buffer.number
         if subscriber.wants_source_events and not self.source.is_fresh:
             self._enqueue(subscriber, self._source_event)
@@ -162,6 +166,8 @@ class Hub:
         self.close_invalid()
         for subscriber in above_budget(self.subscribers):
             subscriber.close(SLOW_CLIENT)
+        if not self._subscribers and not self.upstream_subscriptions:
+            self.in_use.clear()
 
     def close_invalid(self) -> None:
         """Close subscribers whose credential was revoked, and those that accept no data any more.

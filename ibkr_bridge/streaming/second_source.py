@@ -17,6 +17,7 @@ from ibkr_bridge.streaming.protocol import Args, TopicKind
 from ibkr_bridge.streaming.subscription import Subscription
 
 CHECK_INTERVAL_S = 1.0
+IDLE_S = 60.0  # between two looks at a hub that nobody uses
 
 Row = dict[str, Any]
 ReadRows = Callable[[Args], Awaitable[list[Row] | None]]
@@ -54,6 +55,8 @@ class SecondSource:
     async def run_loop(self) -> NoReturn:
         """Read what IBKR does not send, until cancelled."""
         while True:
+            if not self._hub.in_use.is_set():
+                await self._clock.wait(self._hub.in_use, IDLE_S)
             await self._clock.wait(asyncio.Event(), CHECK_INTERVAL_S)
             for subscription in self._hub.upstream_subscriptions.overdue():
                 if subscription.subscribers and subscription.silence.is_read_due(self._clock.now()):

@@ -19,6 +19,7 @@ from ibkr_bridge.streaming.upstream_feed import SessionChecker, UpstreamFeed
 
 HEARTBEAT_INTERVAL_S = 10.0  # between two heartbeats on our own websockets, as on IBKR's
 HOUSEKEEPING_INTERVAL_S = 1.0
+IDLE_S = 60.0  # between two looks at a hub that nobody uses
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,11 @@ class StreamService:
         self.hub.on_session_change(session.message)
 
     async def housekeeping_loop(self) -> NoReturn:
-        """Do what is due once a second, and send heartbeats, until cancelled."""
+        """Do what is due once a second while the hub is in use, and send heartbeats, until cancelled."""
         beat = self._clock.now()
         while True:
+            if not self.hub.in_use.is_set():
+                await self._clock.wait(self.hub.in_use, IDLE_S)
             await self._clock.wait(asyncio.Event(), HOUSEKEEPING_INTERVAL_S)
             self.hub.housekeep()
             self.second_source.report_silence()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -34,6 +36,22 @@ class Board:
     def ids(self) -> list[str]:
         """The ids of the conditions, in their order."""
         return [each.id for each in self.board.current("main")]
+
+
+class Looks:
+    """Counts how often each source is asked."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def at(self, name: str, found: tuple[Found, ...]) -> Callable[[], tuple[Found, ...]]:
+        """A source that finds this."""
+
+        def find() -> tuple[Found, ...]:
+            self.counts[name] += 1
+            return found
+
+        return find
 
 
 @pytest.fixture
@@ -73,6 +91,46 @@ def test_what_stops_calls_comes_first(board: Board) -> None:
     board.of_bridge = [DISK]
 
     assert board.ids() == ["signed_out", "orders_unknown", "disk_low", "maintenance"]
+
+
+async def test_of_many_profiles_a_look_reaches_the_first_and_some_of_the_others(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that fifty cost no more than ten, and each is seen within some looks."""
+    looks = Looks()
+    board.board.add_source(looks.at("main", ()), "main")
+    for number in range(25):
+        board.board.add_source(looks.at(f"user{number}", (OUT,)), f"user{number}")
+
+    monkeypatch.setattr(boards, "INTERVAL_S", 0.0)
+    loop = asyncio.create_task(board.board.run_loop())
+    while looks.counts["main"] < 3:
+        await asyncio.sleep(0)
+    loop.cancel()
+
+    assert looks.counts == {"main": 3} | {f"user{number}": 1 for number in range(25)}
+
+
+def test_a_surface_looks_at_its_own_profile_and_no_other(board: Board) -> None:
+    """A request to one profile costs as much as if there were no other."""
+    looks = Looks()
+    board.board.add_source(looks.at("other", (OUT,)), "other")
+
+    assert (board.ids(), looks.counts["other"]) == ([], 0)
+    assert [each.id for each in board.board.current("other")] == ["signed_out"]
+
+
+def test_the_conditions_of_a_profile_that_is_removed_end(bus: Bus, board: Board) -> None:
+    """At once: nobody looks at it again."""
+    ended: list[Event] = []
+    bus.subscribe(ended.append)
+    board.board.add_source(lambda: [OUT], "other")
+    board.board.current("other")
+
+    board.board.remove_sources("other")
+
+    assert [type(each) for each in ended] == [ConditionBegan, ConditionEnded]
+    assert board.board.current() == ()
 
 
 def test_a_profile_does_not_see_the_conditions_of_another(board: Board) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ibkr_bridge.events import Bus, Event, ProfileLoopFailed
 from ibkr_bridge.profiles.profile import Profile
-from ibkr_bridge.profiles.runner import MAX_PAUSE_S, STABLE_S, ProfileRunner
+from ibkr_bridge.profiles.runner import MAX_PAUSE_S, STABLE_S, WATCH_S, ProfileRunner
 from tests.clocks import ManualClock
 from tests.harness import with_timeout
 
@@ -124,7 +124,7 @@ async def test_a_stuck_keeper_begins_anew(
     """For the profile `main` the watchdog of systemd does that."""
     loops.began.clear()
     loops.problem = "the keeper is 60 s late"
-    clock.advance(5.0)
+    clock.advance(WATCH_S)
     await turns()
     loops.problem = None
     clock.advance(1.0)

@@ -14,7 +14,7 @@ from ibkr_bridge.api.stream_encoding import SSE_ENCODING, WEBSOCKET_ENCODING
 from ibkr_bridge.errors import BadRequest, Busy, MarketDataLimit
 from ibkr_bridge.streaming import hub as hubs
 from ibkr_bridge.streaming.hub import Hub
-from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, TopicKind, Unsubscribe, read_command
+from ibkr_bridge.streaming.protocol import Heartbeat, Subscribe, Topic, TopicKind, Unsubscribe, read_command
 from ibkr_bridge.streaming.subscriber import StreamEvent, Subscriber
 from ibkr_bridge.streaming.upstream_subscriptions import QUARANTINE_S, RENEW_AFTER_S, UNUSED_GRACE_S
 from tests.clocks import ManualClock
@@ -697,6 +697,25 @@ def test_a_streamed_quote_can_be_read_if_it_is_fresh_and_has_all_fields() -> Non
     assert (before, lacking, other, harness.hub.quote_row("8", ("31",))) == (None, None, None, None)
     assert row is not None
     assert (row["31"], row["84"], row["_updated"]) == ("10", "9", 5)
+
+
+def test_a_hub_is_in_use_until_its_last_topic_has_ended() -> None:
+    """Then nothing has to be kept in order, and its loops rest."""
+    clock = ManualClock()
+    hub, subscriber = Hub(clock), Subscriber(WritableSink(), RecordingEncoding())
+    assert not hub.in_use.is_set()
+
+    hub.add_subscriber(subscriber)
+    hub.subscribe(subscriber, Subscribe(Topic(TopicKind.ORDERS)))
+    hub.housekeep()
+    assert hub.in_use.is_set()
+    hub.remove_subscriber(subscriber)
+    hub.housekeep()
+    assert hub.in_use.is_set(), "the topic is kept for some seconds"
+    clock.advance(UNUSED_GRACE_S)
+    hub.housekeep()
+
+    assert not hub.in_use.is_set()
 
 
 def test_housekeeping_closes_streams_above_the_budget_of_all() -> None:

@@ -71,6 +71,7 @@ class SilentIbkr:
 async def ibkr() -> AsyncIterator[SilentIbkr]:
     """A silent IBKR, and the loop that watches it."""
     silent = SilentIbkr()
+    silent.hub.in_use.set()  # somebody has subscribed before
     async with running(silent.source):
         yield silent
 
