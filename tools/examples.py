@@ -116,6 +116,8 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("createSecond", "/profiles", "POST", {"name": "carl", "settings": OAUTH}, manages=True, is_example=False),
     Sample("importCredential", "/profiles/carl/credential", "POST", NEW_KEYS, manages=True),
     Sample("checkCredential", "/profiles/carl/check", "POST", manages=True),
+    Sample("getProfileStatus", "/profiles/anna/status", manages=True),
+    Sample("getProfileHistory", "/profiles/anna/history?days=1", manages=True),
     Sample("pauseProfile", "/profiles/anna/pause", "POST", manages=True),
     Sample("resumeProfile", "/profiles/anna/resume", "POST", manages=True),
     Sample("logOutProfile", "/profiles/anna/logout", "POST", manages=True),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
+from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
+from msgspec import Meta
 
 from ibkr_bridge.api.plain.answers import answer, integer_parameter
 from ibkr_bridge.history.availability import Availability, measure
@@ -24,6 +26,7 @@ from ibkr_bridge.models.history import (
 from ibkr_bridge.server.app_keys import CLOCK, HISTORY, profile_of
 
 DEFAULT_DAYS, MAX_DAYS = 7, 90
+Days = Annotated[int, Meta(ge=1, le=MAX_DAYS)]
 DEFAULT_CHANGES, MAX_CHANGES = 100, 1000  # in one answer
 MAX_REVISION = 999_999_999
 MAX_STATES = 5000  # in one answer, about 500 kB; the figures are of all

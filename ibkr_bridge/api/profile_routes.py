@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from ibkr_bridge.api import profiles
-from ibkr_bridge.api.route import Route, keyed_route
+from ibkr_bridge.api.history import Days
+from ibkr_bridge.api.route import Parameter, Route, keyed_route
 from ibkr_bridge.errors import (
     BadRequest,
     GatewayProtocolError,
@@ -17,6 +18,7 @@ from ibkr_bridge.errors import (
     ValidationFailed,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.models.history import BridgeHistory
 from ibkr_bridge.models.profiles import (
     CheckedCredential,
     CredentialMembers,
@@ -29,6 +31,7 @@ from ibkr_bridge.models.profiles import (
     ProfileList,
     ProfileSummary,
 )
+from ibkr_bridge.profiles.status import ProfileStatus
 
 BODY_ERRORS = (BadRequest, PayloadTooLarge, ValidationFailed)
 _route = partial(keyed_route, of_bridge=True)
@@ -67,6 +70,19 @@ PROFILE_ROUTES: tuple[Route, ...] = (
         "Checks the credential of a profile at IBKR, without a brokerage session.",
         (BadRequest, ProfileNotFound, RateLimited),
         response=CheckedCredential,
+    ),
+    _route(
+        *("GET", "/profiles/{name}/status", Effect.MANAGE, profiles.status),
+        "Everything the bridge knows of a profile, without its key.",
+        (ProfileNotFound,),
+        response=ProfileStatus,
+    ),
+    _route(
+        *("GET", "/profiles/{name}/history", Effect.MANAGE, profiles.history),
+        "What has happened to a profile in the last 90 days, without its key.",
+        (BadRequest, ProfileNotFound),
+        parameters=(Parameter("days", "How many days, 7 if it is left out.", Days, example="1"),),
+        response=BridgeHistory,
     ),
     _route(
         *("POST", "/profiles/{name}/pause", Effect.MANAGE, profiles.pause, "Stops new orders of a profile."),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
+from ibkr_bridge.api import gateway_routes
+from ibkr_bridge.api import history as past
 from ibkr_bridge.api.plain.answers import answer, read_struct
 from ibkr_bridge.config.value_types import is_loopback
 from ibkr_bridge.errors import GatewayProtocolError, InsufficientScope, SessionUnavailable
@@ -105,6 +107,18 @@ async def logout(request: web.Request) -> web.Response:
     if await profile.keeper.log_out() != 200:
         raise GatewayProtocolError("IBKR did not confirm the log-out", hint="see GET /profiles")
     return answer(summary(profile))
+
+
+async def status(request: web.Request) -> web.Response:
+    """What `GET /gateway/status` says, for a profile whose key the caller does not have."""
+    request[REQUEST_CONTEXT].chosen_profile = _managed(request).name
+    return await gateway_routes.status(request)
+
+
+async def history(request: web.Request) -> web.Response:
+    """What `GET /gateway/history` says, for a profile whose key the caller does not have."""
+    request[REQUEST_CONTEXT].chosen_profile = _managed(request).name
+    return await past.history(request)
 
 
 def summary(profile: Profile) -> ProfileSummary:

@@ -30,7 +30,6 @@ from ibkr_bridge.session.session_status import KeeperStatus
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import MAX_FIELDS
 
-Days = Annotated[int, Meta(ge=1, le=history.MAX_DAYS)]
 Revision = Annotated[int, Meta(ge=0, le=history.MAX_REVISION)]
 Changes = Annotated[int, Meta(ge=1, le=history.MAX_CHANGES)]
 READ, SESSION, TRADE = Effect.READ, Effect.SESSION, Effect.TRADE
@@ -78,7 +77,7 @@ ROUTES: tuple[Route, ...] = (
         history.history,
         "What has happened to the bridge and its session in the last 90 days.",
         (BadRequest,),
-        parameters=(Parameter("days", "How many days, 7 if it is left out.", Days, example="1"),),
+        parameters=(Parameter("days", "How many days, 7 if it is left out.", history.Days, example="1"),),
         response=BridgeHistory,
     ),
     keyed_route(

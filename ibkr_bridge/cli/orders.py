@@ -21,13 +21,13 @@ from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import open_client, report_failure, settings_or_report
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.client import ClientError
-from ibkr_bridge.config.settings import Settings
+from ibkr_bridge.config.profile_files import NAME_PATTERN
+from ibkr_bridge.config.settings import MAIN, Settings
 from ibkr_bridge.orders.journal.end_mark import missing_end, read_mark
 from ibkr_bridge.orders.journal.store import last_entry, open_read_only, read_rows
 from ibkr_bridge.orders.journal.transitions import verify
 from ibkr_bridge.redaction import escape_unprintable, mask_account
 
-FILE = "main.orders.db"
 MAX_ORDERS = 1000  # the most that one list of the bridge has
 MAX_FLAWS = 10  # one flaw may be followed by one for every entry behind it
 COLUMNS = ("created", "kind", "state", "account", "order_id", "coid", "id", "error")
@@ -37,6 +37,7 @@ EXAMPLES = {
     "orders --unknown": "those of unknown outcome",
     "orders show 19c0…": "one order with its events",
     "orders verify": "whether the journal is complete and unchanged",
+    "orders verify --profile anna": "that of another profile",
 }
 
 
@@ -64,6 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = new_parser("orders", "List orders and their state, or verify their journal.", EXAMPLES)
     parser.add_argument("verb", nargs="?", choices=list(VERBS), default="list", help="list (default), show or verify")
     parser.add_argument("subject", nargs="?", help="show: the id of an order; verify: a journal elsewhere, as a copy")
+    parser.add_argument(
+        "--profile", type=profile_name, default=MAIN, metavar="NAME", help="verify: the profile whose journal it is"
+    )
     parser.add_argument("--unknown", action="store_true", help="only orders of unknown outcome")
     parser.add_argument(
         "--limit", type=int, default=50, metavar="N", help=f"at most N orders, up to {MAX_ORDERS} (default 50)"
@@ -135,13 +139,30 @@ def _cell(order: dict[str, Any], name: str) -> str:
 
 
 def _verify(args: argparse.Namespace, settings: Settings) -> int:
-    path = Path(args.subject) if args.subject else (settings.state_dir / FILE if settings.state_dir else None)
+    own = journal_path(settings.state_dir, args.profile) if settings.state_dir else None
+    path = Path(args.subject) if args.subject else own
     count, flaws = verify_file(path)
     if args.json:
         print(json.dumps({"file": str(path), "entries": count, "flaws": flaws}))
     else:
         print("\n".join(map(escape_unprintable, flaws)) if flaws else f"{count} entries, all unchanged")
     return EXIT_FAILURE if flaws else EXIT_OK
+
+
+def journal_path(state_dir: Path, profile: str = MAIN) -> Path:
+    """The file of a profile's journal."""
+    return state_dir / f"{profile}.orders.db"
+
+
+def profile_name(text: str) -> str:
+    """Parse the name of a profile.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if NAME_PATTERN.fullmatch(text) is None:
+        raise ValueError(text)
+    return text
 
 
 def verify_file(path: Path | None) -> tuple[int, list[str]]:

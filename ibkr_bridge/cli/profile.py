@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK
 from ibkr_bridge.cli.bridge_access import settings_or_report
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.control_client import ControlFailed, request
+from ibkr_bridge.cli.history import format_history
+from ibkr_bridge.cli.status import format_status
+from ibkr_bridge.cli.terminal import has_color
 from ibkr_bridge.config.profile_files import SETTING_OF_MEMBER, USER
 from ibkr_bridge.program_name import PROGRAM
 from ibkr_bridge.redaction import escape_unprintable
@@ -23,6 +28,7 @@ EXAMPLES = {
     "profile new ben --road oauth": "IBKR's Web API, without a Gateway",
     "profile import ben": "the tokens that IBKR's page shows",
     "profile check ben": "which part of its credential is wrong",
+    "profile status ben": "its session, and what a person may have to do",
     "profile pause anna": "stop new orders of one profile",
     "profile keys anna --read": "a further key, which only reads",
     "profile forget anna": "remove it with its credential and keys; the journal stays",
@@ -45,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps(answer))
     else:
         DESCRIBE[args.verb](answer)
-    return EXIT_OK if answer.get("good", True) else EXIT_FAILURE
+    return EXIT_OK if answer.get("good", answer.get("authenticated", True)) else EXIT_FAILURE
 
 
 def _errors(args: argparse.Namespace) -> Any:
@@ -60,6 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
         "list": "show all profiles",
         "new": "make a profile and its first key",
         "import": "store a credential that standard input has",
+        "status": "print the state of a session, and what a person may have to do",
+        "history": "print what has happened to a profile",
         "check": "say which part of the credential is wrong",
         "keys": "make a further key",
         "pause": "stop new orders; cancels are still sent",
@@ -81,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     parsers["new"].add_argument(
         "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a further setting"
     )
+    parsers["history"].add_argument("--days", type=int, default=7, help="how many days, 1 to 90 (default: 7)")
     for verb in ("new", "keys"):
         parsers[verb].add_argument("--read", action="store_true", help="the key may only read")
     return parser
@@ -118,6 +127,14 @@ def _import(args: argparse.Namespace, state_dir: Path | None) -> Any:
     return request(state_dir, "POST", f"/profiles/{args.name}/credential", read_credential(args))
 
 
+def _status(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    return request(state_dir, "GET", f"/profiles/{args.name}/status")
+
+
+def _history(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    return request(state_dir, "GET", f"/profiles/{args.name}/history?days={args.days}")
+
+
 def _keys(args: argparse.Namespace, state_dir: Path | None) -> Any:
     return request(state_dir, "POST", f"/profiles/{args.name}/keys", {"scope": "read" if args.read else "trade"})
 
@@ -153,6 +170,14 @@ def _print_made(answer: dict[str, Any]) -> None:
         print(answer["upload"], file=sys.stderr)
 
 
+def _print_status(answer: dict[str, Any]) -> None:
+    print(format_status(answer, datetime.now(UTC), in_color=has_color("auto", sys.stdout, os.environ)))
+
+
+def _print_history(answer: dict[str, Any]) -> None:
+    _print(format_history(answer))
+
+
 def _print_imported(answer: dict[str, Any]) -> None:
     if answer["complete"]:
         _print(f"The credential of {answer['name']} is sealed, and the bridge signs in: profile check {answer['name']}")
@@ -177,6 +202,8 @@ VERBS: dict[str, Callable[[argparse.Namespace, Path | None], Any]] = {
     "list": _list,
     "new": _new,
     "import": _import,
+    "status": _status,
+    "history": _history,
     "check": _act,
     "keys": _keys,
     "pause": _act,
@@ -188,6 +215,8 @@ DESCRIBE: dict[str, Callable[[dict[str, Any]], None]] = {
     "list": _print_list,
     "new": _print_made,
     "import": _print_imported,
+    "status": _print_status,
+    "history": _print_history,
     "check": _print_checked,
     "keys": _print_made,
     "pause": _print_line,

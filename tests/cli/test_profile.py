@@ -35,6 +35,24 @@ def test_a_profile_is_paused_and_resumed(running: Demo, place: Place) -> None:
     assert json.loads(resumed.stdout)["paused"] is False
 
 
+def test_the_state_and_the_history_of_a_profile_need_no_key_of_it(running: Demo, place: Place) -> None:
+    """Nobody has the key of a user at three in the morning."""
+    place.run("profile", "new", "dora", "--set", "gateway_url=http://127.0.0.1:11")
+    status = place.run("profile", "status", "dora")
+    ready = place.run("profile", "status", "main", "--json")
+    history = place.run("profile", "history", "dora", "--days", "1")
+    verified = place.run("orders", "verify", "--profile", "dora")
+    wrong = place.run("orders", "verify", "--profile", "../dora")
+    place.run("profile", "forget", "dora")
+
+    assert (status.returncode, ready.returncode) == (EXIT_FAILURE, EXIT_OK)
+    assert "UNREACHABLE" in status.stdout
+    assert (json.loads(ready.stdout)["state"], json.loads(ready.stdout)["authenticated"]) == ("ready", True)
+    assert "In the last day: " in history.stdout
+    assert (verified.returncode, verified.stdout) == (EXIT_OK, "0 entries, all unchanged\n")
+    assert "invalid profile_name value" in wrong.stderr
+
+
 def test_a_second_key_is_made(running: Demo, place: Place) -> None:
     """It only reads."""
     place.run("profile", "new", "ben", "--set", "gateway_url=http://127.0.0.1:10")

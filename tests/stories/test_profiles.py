@@ -205,6 +205,21 @@ async def test_the_control_socket_reaches_no_account(setup: Setup) -> None:
     assert (setup.state / CONTROL_SOCKET).stat().st_mode & 0o777 == 0o600
 
 
+async def test_the_status_of_a_profile_is_its_own_and_needs_the_right_to_manage(setup: Setup) -> None:
+    """It is the same as with the key of the profile, and shows no account number."""
+    _, status = await setup.control("GET", "/profiles/anna/status")
+    own = (await setup.get("anna", "/gateway/status")).json
+    _, history = await setup.control("GET", "/profiles/anna/history?days=1")
+    refused = await setup.get("anna", "/profiles/ben/status")
+    missing, problem = await setup.control("GET", "/profiles/nobody/status")
+
+    assert status["gateway"] == own["gateway"] != (await setup.get("ben", "/gateway/status")).json["gateway"]
+    assert ANNA not in json.dumps(status)
+    assert history["profile"] == "anna"
+    assert (refused.status, refused.code) == (403, "insufficient_scope")
+    assert (missing, problem["code"]) == (404, "profile_not_found")
+
+
 async def test_a_second_key_works_beside_the_first_and_a_third_is_refused(setup: Setup) -> None:
     """So a key can be changed without a failed call."""
     _, made = await setup.control("POST", "/profiles/anna/keys", {"scope": "trade"})

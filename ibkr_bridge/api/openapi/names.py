@@ -28,6 +28,8 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "POST /profiles/{name}/keys": "addProfileKey",
     "POST /profiles/{name}/credential": "importCredential",
     "POST /profiles/{name}/check": "checkCredential",
+    "GET /profiles/{name}/status": "getProfileStatus",
+    "GET /profiles/{name}/history": "getProfileHistory",
     "POST /profiles/{name}/pause": "pauseProfile",
     "POST /profiles/{name}/resume": "resumeProfile",
     "POST /profiles/{name}/logout": "logOutProfile",

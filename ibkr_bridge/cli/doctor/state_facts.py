@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ibkr_bridge.cli.orders import FILE, verify_file
+from ibkr_bridge.cli.orders import journal_path, verify_file
 from ibkr_bridge.conditions.state_directory import look_at
 from ibkr_bridge.config.value_types import is_file
 from ibkr_bridge.state_file import check_private
@@ -44,7 +44,7 @@ def look_at_state(path: Path | None) -> dict[str, Any]:
     state = look_at(path)
     unwritable = _unwritable(path) if state.free_bytes is None else ""
     facts = StateFacts(str(path), True, "", unwritable, state.problem or "", state.free_bytes)
-    return asdict(facts) | _look_at_journal(path / FILE)
+    return asdict(facts) | _look_at_journal(journal_path(path))
 
 
 def _look_at_journal(path: Path) -> dict[str, Any]:
