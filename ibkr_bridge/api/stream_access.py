@@ -61,9 +61,13 @@ def publish_opened(request: web.Request) -> None:
 
 
 def publish_closed(request: web.Request, reason: str) -> None:
-    """Publish that the bridge ends a stream, and note the reason as the code of the request."""
-    request[REQUEST_CONTEXT].code = reason
-    request.app[BUS].publish(events.StreamClosed(*_log_fields(request), reason, profile=profile_of(request).name))
+    """Publish that the bridge ends a stream, and note the reason as the code of its request.
+
+    The profile may have been removed.
+    """
+    context = request[REQUEST_CONTEXT]
+    context.code = reason
+    request.app[BUS].publish(events.StreamClosed(*_log_fields(request), reason, profile=context.profile))
 
 
 def _log_fields(request: web.Request) -> tuple[str, str, str]:

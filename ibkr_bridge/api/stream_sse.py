@@ -26,6 +26,7 @@ from ibkr_bridge.api.stream_encoding import COMMENT, RETRY_MS, SSE_ENCODING, Con
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import BadRequest
 from ibkr_bridge.server.app_keys import CLOCK, REQUEST_CONTEXT
+from ibkr_bridge.streaming.hub import Hub
 from ibkr_bridge.streaming.market_data_lines import MAX_MARKET_DATA_LINES
 from ibkr_bridge.streaming.protocol import CONID, FIELD, MAX_FIELDS, Subscribe, Topic, TopicKind
 from ibkr_bridge.streaming.subscriber import Encoding, Subscriber
@@ -133,7 +134,7 @@ async def run_stream(
                 subscriber, subscribe, request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
             )
         publish_opened(request)
-        return await _send_events(request, subscriber, sink, ended, companion)
+        return await _send_events(request, hub, subscriber, sink, ended, companion)
     finally:
         connection.on_lost = connection.on_writable = None
         hub.remove_subscriber(subscriber)
@@ -141,6 +142,7 @@ async def run_stream(
 
 async def _send_events(
     request: web.Request,
+    hub: Hub,
     subscriber: Subscriber,
     sink: ConnectionSink,
     ended: asyncio.Event,
@@ -154,7 +156,7 @@ async def _send_events(
     await response.prepare(request)
     await response.write(f"retry: {RETRY_MS}\n\n".encode())
     sink.is_open = True
-    hub_of(request).schedule_flush()
+    hub.schedule_flush()
     if companion is None:
         await _keep_open(request.app[CLOCK], sink, ended)
     else:

@@ -119,9 +119,9 @@ async def check_and_map_errors(request: web.Request, handler: Handler) -> web.St
         request_context.refused = refused_name(exc, request.raw_path, request.headers)
         if isinstance(exc, UpstreamRefused | UpstreamError):
             request_context.ibkr_message = exc.detail  # it has IBKR's words, redacted
-        return problem_response(request, exc)
+        return _problem(request, exc)
     except web.HTTPException as exc:
-        return problem_response(request, AIOHTTP_ERRORS.get(exc.status, BadRequest)("the request could not be read"))
+        return _problem(request, AIOHTTP_ERRORS.get(exc.status, BadRequest)("the request could not be read"))
     except ConnectionError:
         raise  # the caller has disconnected, or its response was aborted on purpose
     except Exception as exc:  # a bug of ours: the caller gets the request id, the log gets the places
@@ -131,4 +131,18 @@ async def check_and_map_errors(request: web.Request, handler: Handler) -> web.St
                 profile=request_context.profile,
             )
         )
-        return problem_response(request, Internal("something went wrong inside the bridge"))
+        return _problem(request, Internal("something went wrong inside the bridge"))
+
+
+def _problem(request: web.Request, error: BridgeError) -> web.Response:
+    """The response of an error. A response that has begun is cut off instead: within it, a second one would be read as
+    a part of it.
+
+    Raises:
+        ConnectionResetError: a response has begun.
+    """
+    if not request[REQUEST_CONTEXT].is_head_sent:
+        return problem_response(request, error)
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("the response had begun")

@@ -34,6 +34,8 @@ class RequestContext:
     upstream_target: UpstreamTarget | None = None
     """Where a proxied call goes; None for everything else."""
     source: str = "bridge"
+    is_head_sent: bool = False
+    """Whether the head of its response has left, so that no other response may follow."""
     code: str | None = None
     age_s: float | None = None
     """Age of a cached response."""

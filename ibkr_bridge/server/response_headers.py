@@ -28,6 +28,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers[hdrs.CACHE_CONTROL] = caching
     if context is not None:
         _add_of_request(headers, context)
+        context.is_head_sent = True
     if app[DRAIN].is_ending:
         response.force_close()
         headers[hdrs.CONNECTION] = "close"  # aiohttp has set it before it calls this

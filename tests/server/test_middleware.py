@@ -37,6 +37,7 @@ from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_shares import RequestShares
+from ibkr_bridge.server.response_headers import add_headers
 from ibkr_bridge.server.routing import OwnRoutes
 from tests.harness import KEY, Harness, settings_for
 
@@ -61,7 +62,7 @@ class AppUnderTest:
         self.app = web.Application(middlewares=middlewares())
         self.app[SETTINGS], self.app[BUS], self.app[REDACTOR] = settings, bus, redactor
         self.app[REQUEST_SHARES] = RequestShares()
-        self.app[PROFILES] = ProfileRegistry((cast(Profile, SimpleNamespace(name="main")),))
+        self.app[PROFILES] = ProfileRegistry((cast(Profile, SimpleNamespace(name="main", settings=settings)),))
         self.app[RECENT_REQUESTS] = RecentRequests(SystemClock())
         self.app[KEYRING], self.app[DRAIN], self.app[OWN_ROUTES] = KeyRing(settings), self.drain, ROUTES
         self.app.router.add_get("/things/{id}", handler)
@@ -286,3 +287,25 @@ async def test_a_line_says_how_long_it_waited_and_how_long_ibkr_took(harness: Ha
     line = next(event for event in harness.events_seen if isinstance(event, events.RequestServed) and event.upstream_ms)
     assert line.wait_ms is not None
     assert line.ms >= (line.upstream_ms or 0.0) > 0
+
+
+@pytest.mark.parametrize("error", [Busy("later"), ZeroDivisionError()])
+async def test_an_error_after_the_head_of_a_response_cuts_it_off(error: Exception) -> None:
+    """A second response within the first would be read as a part of it."""
+
+    async def begin_and_fail(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        await response.write(b"first")
+        raise error
+
+    app = AppUnderTest(begin_and_fail)
+    app.app.on_response_prepare.append(add_headers)
+    async with app.connect() as client:
+        with pytest.raises(aiohttp.ClientError):
+            async with client.get("/things/1") as reply:
+                await reply.read()
+
+    assert reply.status == 200
+    assert [line.status for line in app.lines()] == [499]

@@ -240,6 +240,22 @@ async def test_no_key_is_on_the_disk_or_in_the_log(setup: Setup) -> None:
         assert setup.keys[name] not in setup.harness.written.getvalue()
 
 
+async def test_a_stream_of_a_forgotten_profile_ends_as_streams_do(setup: Setup) -> None:
+    """Also while it reads accounts for its page. Nothing of another response may be in it."""
+    gateway, url = setup.gateways["anna"], f"{setup.harness.bridge.url}/events?topics=session,account"
+    gateway.faults.add("delay", path="/portfolio/accounts", seconds=0.5, times=1)
+    async with (
+        aiohttp.ClientSession(headers={"X-Bridge-Key": setup.keys["anna"]}) as client,
+        client.get(url) as stream,
+    ):
+        await gateway.wait_for_calls("/portfolio/accounts")
+        await setup.control("DELETE", "/profiles/anna")
+        text = (await with_timeout(stream.text())).partition("event: end")
+
+    assert (stream.status, "HTTP/1.1" in text[0] + text[2]) == (200, False)
+    assert "shutting_down" in text[2]
+
+
 async def test_a_profile_is_forgotten_after_the_order_that_is_on_its_way(setup: Setup) -> None:
     """The response belongs into the journal; else nobody would know what became of the order."""
     placement, gateway = Placement(ANNA), setup.gateways["anna"]

@@ -107,6 +107,7 @@ class PageCompanion:
     def __init__(self, request: web.Request, encoding: PlainEncoding, topics: frozenset[str]) -> None:
         self.interval_s = POLL_INTERVAL_S
         self._request = request
+        self._profile = profile_of(request)  # it may be removed while the stream is open
         self._encoding = encoding
         self._topics = topics
         self._subscriber: Subscriber | None = None
@@ -121,7 +122,7 @@ class PageCompanion:
         """See `StreamCompanion`."""
         self._subscriber = subscriber
         if ORDERS in self._topics:
-            for record in profile_of(self._request).orders.repository.index.open_records():
+            for record in self._profile.orders.repository.index.open_records():
                 subscriber.enqueue_bytes(self._encoding.order_event(record))
             self._encoding.order_subscribers.add(subscriber)
         try:
@@ -171,4 +172,4 @@ class PageCompanion:
     def _send(self, name: str, shape: Model | Mapping[str, object]) -> None:
         if self._subscriber is not None:
             self._subscriber.enqueue_bytes(sse_model(name, shape))
-            profile_of(self._request).streaming.hub.schedule_flush()
+            self._profile.streaming.hub.schedule_flush()
