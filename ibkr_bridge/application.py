@@ -26,6 +26,7 @@ from ibkr_bridge.server.app_keys import (
     BUS,
     CLOCK,
     CONDITIONS,
+    CONNECTIONS,
     DEMO,
     DRAIN,
     HISTORY,
@@ -50,6 +51,7 @@ from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.middleware import middlewares
 from ibkr_bridge.server.profile_administration import ProfileAdministration
+from ibkr_bridge.server.profile_connections import ProfileConnections
 from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_parsing import MAX_BODY_BYTES
 from ibkr_bridge.server.request_samples import RequestSamples
@@ -77,6 +79,7 @@ class ApplicationParts:
     history: HistoryRecorder
     profiles: ProfileRegistry
     administration: ProfileAdministration
+    connections: ProfileConnections
     metrics: Metrics
     samples: RequestSamples
     demo: DemoControl | None
@@ -94,6 +97,7 @@ def build_application(parts: ApplicationParts, contexts: Iterable[CleanupContext
     app[UNAPPLIED], app[BODY_BUDGET], app[REQUEST_SHARES] = parts.unapplied, BodyBudget(), RequestShares()
     app[CONDITIONS], app[HISTORY] = parts.conditions, parts.history
     app[PROFILES], app[ADMINISTRATION], app[OWN_ROUTES] = parts.profiles, parts.administration, own_routes()
+    app[CONNECTIONS] = parts.connections
     app[METRICS], app[OPENAPI] = parts.metrics.render, encoded_document
     _add_page(app, parts)
     app.on_response_prepare.append(add_headers)

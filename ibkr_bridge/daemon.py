@@ -28,12 +28,14 @@ from ibkr_bridge.observe.metrics import Metrics
 from ibkr_bridge.observe.request_counts import RequestCounts
 from ibkr_bridge.observe.service_status import ServiceStatus
 from ibkr_bridge.orders.journal.threads import JournalThreads
+from ibkr_bridge.profiles.company import Company
 from ibkr_bridge.profiles.condition_facts import find_conditions
 from ibkr_bridge.profiles.credentials import Credentials
 from ibkr_bridge.profiles.factory import build_profile
 from ibkr_bridge.profiles.manager import ProfileManager
 from ibkr_bridge.profiles.options import ProfileOptions
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.sealed_store import SealedStore
 from ibkr_bridge.profiles.status import ProfileStatus
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.server.app_keys import DemoControl
@@ -43,6 +45,7 @@ from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.listener import control_socket, listening_socket
 from ibkr_bridge.server.named_keys import NamedKeysError, load_named_keys
 from ibkr_bridge.server.profile_administration import ProfileAdministration
+from ibkr_bridge.server.profile_connections import ProfileConnections
 from ibkr_bridge.server.request_samples import RequestSamples
 from ibkr_bridge.server.running_mark import RunningMark
 from ibkr_bridge.state_file import check_private, check_writable
@@ -104,7 +107,9 @@ class Bridge:
         self._profiles: ProfileManager | None = None
         self._ceilings = AddressCeilings(self.clock)
         self._journal_threads = JournalThreads()
-        self._credentials = Credentials(settings, redactor)
+        self._sealed = SealedStore(settings)
+        self._credentials = Credentials(self._sealed, redactor)
+        self._connections: ProfileConnections | None = None
         self._service: ServiceStatus | None = None
         self._history: HistoryRecorder | None = None
         self._runner: web.AppRunner | None = None
@@ -130,6 +135,13 @@ class Bridge:
         if self._history is None:
             raise RuntimeError("the bridge has not been started")
         return self._history
+
+    @property
+    def connections(self) -> ProfileConnections:
+        """The connections of the users to IBKR; they exist once the bridge has started."""
+        if self._connections is None:
+            raise RuntimeError("the bridge has not been started")
+        return self._connections
 
     @property
     def service_status(self) -> ServiceStatus:
@@ -177,6 +189,11 @@ class Bridge:
         self._profiles = ProfileManager(settings, self._build_profile, self.clock, self.bus)
         self._profiles.on_added.subscribe(self._watch_profile)
         self._profiles.on_removed.subscribe(self._forget_profile)
+        company = Company(self._sealed, self.redactor)
+        self._connections = ProfileConnections(
+            self._profiles.registry, self._credentials, company, self.clock, self.redactor
+        )
+        self._profiles.on_removed.subscribe(self.connections.forget)
         self.keys.subscribe(lambda _: self._close_invalid_streams())
         self._service = ServiceStatus(
             self._env, self.profile.keeper, self.loop_monitor, lambda: self.conditions.summary(self.profile.name)
@@ -260,6 +277,7 @@ class Bridge:
         parts = ApplicationParts(
             *(self.settings, self.bus, self.clock, self.redactor, self.keys, self.drain, self.loop_monitor),
             *(self.unapplied, self.conditions, self.history, self.profiles.registry, self._administration()),
+            self.connections,
             *(Metrics(self._counts, self._statuses), self._samples, self._demo),
         )
         return build_application(parts, (self._open_profiles, self._run_loops))
@@ -350,13 +368,14 @@ class Bridge:
         """Load the state of an earlier run; at the end save it again."""
         await self.profiles.start(self._other_profiles())
         if self.settings.database_url is not None:
-            self._credentials.on_change(self._renew_access)
+            self._sealed.on_change(self._renew_access)
         if self._usable_state_dir() is not None:
             self._running_mark.open()
         yield
+        await self.connections.close()
         await self.profiles.close()
         self._journal_threads.close()
-        await self._credentials.close()
+        await self._sealed.close()
         await self.history.close()
         self._running_mark.close()
 

@@ -10,7 +10,7 @@
     │                           account_not_found · instrument_not_found ·
     │                           order_not_found · ambiguous_symbol ·
     │                           profile_required · profile_not_found ·
-    │                           profile_exists                                  what was sent
+    │                           profile_exists · request_token_unknown          what was sent
     ├── Refused                 read_only · paper_only · account_not_allowed ·
     │                           order_limit_exceeded · trading_paused ·
     │                           confirmation_required                           a rule refused; nothing was sent
@@ -235,6 +235,13 @@ class ProfileExists(InvalidRequest):
 
     status, code = 409, "profile_exists"
     hint = "choose another name, or forget the profile first"
+
+
+class RequestTokenUnknown(InvalidRequest):
+    """This request token was not made for this profile, was used, or is older than ten minutes."""
+
+    status, code = 404, "request_token_unknown"
+    hint = "begin the connection again: POST /profiles/{name}/connection"
 
 
 class AmbiguousSymbol(InvalidRequest):

@@ -55,6 +55,7 @@ STATUSES = {  # each code with its status
     "profile_required": 400,
     "profile_not_found": 404,
     "profile_exists": 409,
+    "request_token_unknown": 404,
     "ambiguous_symbol": 409,
     "upstream_error": 502,
     "order_rejected": 422,

@@ -65,7 +65,18 @@ TESTED_THROUGH_THE_SOCKET = """
 """Modules without a test file of their own: parts of the simulated servers. `tests/sim` calls them as clients do."""
 SHAPES = {
     f"models/{name}.py"
-    for name in ("accounts", "bridge", "history", "instruments", "orders", "problem", "profiles", "quotes", "session")
+    for name in (
+        "accounts",
+        "bridge",
+        "connections",
+        "history",
+        "instruments",
+        "orders",
+        "problem",
+        "profiles",
+        "quotes",
+        "session",
+    )
 }
 """Shapes without logic: `tests/models/test_base.py` checks them all, and the tests of `translation` fill them."""
 PURE_MODULES = """
@@ -619,6 +630,7 @@ TASKS = {
     "upstream/oauth/access.py",  # the same: one attempt serves all callers
     "api/page/live.py",  # awaited where it is made
     "vault/postgres_store.py",  # listens for changes; cancelled and awaited when the store is closed
+    "profiles/key_making.py",  # one for each profile that makes keys; cancelled when the profile or the bridge ends
     "profiles/manager.py",  # one for each profile, which the manager cancels and awaits
     "orders/journal/repository.py",  # reads rows for all who wait for them; cancelled when the journal is closed
 }

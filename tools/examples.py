@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 
@@ -26,6 +27,7 @@ from ibkr_bridge.ibkr.endpoint import Layer
 from ibkr_bridge.server.app_keys import ADMINISTRATION
 from ibkr_bridge.server.named_keys import KeyScope, add_key, load_named_keys, save_named_keys
 from ibkr_bridge.session.state_machine import SessionState
+from ibkr_bridge.sim.api_host import ApiHost, usual_keys
 from ibkr_bridge.sim.clock import FastClock
 from ibkr_bridge.sim.simulator import Simulator
 from ibkr_bridge.vault.key_file import new_key_line
@@ -43,6 +45,8 @@ MASKS = (
     (re.compile(r"\b19ed[0-9a-f]{7}-"), "19ed64f9402-"),  # events are numbered from the start of their stream
     (re.compile(r"ibkrb_[\w-]{43}"), "ibkrb_the-key-of-the-profile-shown-here-only-once"),
     (re.compile(r"\bin \d+\.\d s\b"), "in 3.0 s"),
+    (re.compile(r"https://localhost:5000/authorize"), "https://interactivebrokers.com/authorize"),
+    (re.compile(r"oauth_token=[0-9a-f]{20}"), "oauth_token=25ebcc75204da80b73f4"),
 )
 """What changes from one recording to the next, and what the examples have instead."""
 IDS = re.compile(r"\b(?:[0-9a-f]{32}|19ed[0-9a-f]{16})\b")  # of requests and of orders
@@ -64,12 +68,14 @@ class Sample:
 
 
 ACCOUNT = "DU1234567"
+COMPANY = "YOURCOMPANY"
 OAUTH = {"road": "oauth", "api_url": "http://127.0.0.1:9"}
 NEW_KEYS = {
     "signature_key": "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----\n",
     "encryption_key": "-----BEGIN PRIVATE KEY-----\n…\n-----END PRIVATE KEY-----\n",
     "dh_parameters": "-----BEGIN DH PARAMETERS-----\n…\n-----END DH PARAMETERS-----\n",
 }
+RETURNED = {"oauth_token": "25ebcc75204da80b73f4", "oauth_verifier": "61c107d4cf34ac6d9f2b"}
 UNREACHABLE = {"gateway_url": "https://127.0.0.1:9", "mode": "paper", "user": "user-17"}
 MARKET = {"side": "buy", "type": "market", "symbol": "AAPL", "quantity": "10"}
 LIMIT = {**MARKET, "type": "limit", "limit_price": "150.00", "client_order_id": "web-2f1c"}
@@ -118,6 +124,12 @@ SAMPLES: tuple[Sample, ...] = (  # in this order; `{id}` is the id of the order 
     Sample("checkCredential", "/profiles/carl/check", "POST", manages=True),
     Sample("getProfileStatus", "/profiles/anna/status", manages=True),
     Sample("getProfileHistory", "/profiles/anna/history?days=1", manages=True),
+    Sample("saveConsumer", "/consumer", "PUT", {"consumer_key": COMPANY, **NEW_KEYS}, manages=True),
+    Sample("beginConnection", "/profiles/dora/connection", "POST", {"kind": "oauth1a-third-party"}, manages=True),
+    Sample("getConnection", "/profiles/dora/connection", manages=True),
+    Sample("verifyConnection", "/profiles/dora/connection/verifier", "POST", RETURNED, manages=True),
+    Sample("endConnection", "/profiles/dora/connection", "DELETE", manages=True),
+    Sample("forgetConsumer", "/consumer", "DELETE", manages=True),
     Sample("pauseProfile", "/profiles/anna/pause", "POST", manages=True),
     Sample("resumeProfile", "/profiles/anna/resume", "POST", manages=True),
     Sample("logOutProfile", "/profiles/anna/logout", "POST", manages=True),
@@ -143,12 +155,16 @@ async def open_bridge(state: Path) -> AsyncIterator[Harness]:
     async with (
         Simulator(clock=FastClock(start=NOON)) as simulator,
         Simulator(clock=FastClock(start=NOON), accounts=("DU1111111",)) as of_anna,
+        ApiHost(clock=FastClock(start=NOON)) as host,
         Harness(settings_for(simulator.url, state, **_vault_keys(state)), ShiftedClock(NOON)) as harness,
     ):
         await harness.wait_until(SessionState.READY)
         anna = {"gateway_url": of_anna.url, "maintenance": "none"}
         profile = await harness.application[ADMINISTRATION].create("anna", anna)
         await profile.keeper.wait_until_up(Layer.BROKERAGE, READY_TIMEOUT_S)
+        host.register_company(COMPANY, "http://127.0.0.1:9/callback")
+        host.add_user("dora")
+        await harness.application[ADMINISTRATION].create("dora", {"road": "oauth", "api_url": host.url})
         yield harness
 
 
@@ -166,7 +182,7 @@ async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
     Raises:
         ValueError: a request failed.
     """
-    order_id, managing = "", make_managing_key(harness)
+    order_id, page, managing = "", "", make_managing_key(harness)
     for sample in SAMPLES:
         target = sample.target.replace("{id}", order_id)
         if target.startswith(("/stream/", "/events")):
@@ -175,7 +191,7 @@ async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
         reply = await harness.request(
             sample.method,
             target,
-            body=sample.body,
+            body=await _actual_body(sample, page),
             headers=dict(sample.headers),
             key=managing if sample.manages else KEY,
         )
@@ -183,9 +199,32 @@ async def record(harness: Harness) -> AsyncIterator[tuple[Sample, Any]]:
             raise ValueError(f"{sample.operation_id}: {reply.status} {reply.body.decode()}")
         if sample.operation_id == "placeOrder":
             order_id = reply.json["id"]
+        if sample.operation_id == "beginConnection":
+            page = reply.json["page"]
         if sample.is_example:
             is_json = reply.headers["Content-Type"].startswith("application/json")
             yield sample, reply.json if is_json else reply.body.decode()
+
+
+async def _actual_body(sample: Sample, page: str) -> Any:
+    """The body that is sent: an example shows neither private keys nor what changes from one recording to the next.
+
+    Args:
+        page: of IBKR, on which the user agrees.
+    """
+    if sample.operation_id == "saveConsumer":
+        keys = usual_keys()
+        private = {"signature_key": keys.signature_key_pem, "encryption_key": keys.encryption_key_pem}
+        return {"consumer_key": COMPANY, **private, "dh_parameters": keys.dhparam_pem}
+    return await _agree(page) if sample.operation_id == "verifyConnection" else sample.body
+
+
+async def _agree(page: str) -> dict[str, str]:
+    """What the app's callback receives when a user agrees on the page of the simulated IBKR."""
+    address, _, query = page.partition("?")
+    form = {**dict(parse_qsl(query)), "username": "dora", "answer": "yes"}
+    async with aiohttp.ClientSession() as browser, browser.post(address, data=form, allow_redirects=False) as reply:
+        return dict(parse_qsl(urlsplit(reply.headers["Location"]).query))
 
 
 def make_managing_key(harness: Harness) -> str:

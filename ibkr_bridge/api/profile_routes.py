@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from functools import partial
 
-from ibkr_bridge.api import profiles
+from ibkr_bridge.api import connections, profiles
 from ibkr_bridge.api.history import Days
 from ibkr_bridge.api.route import Parameter, Route, keyed_route
 from ibkr_bridge.errors import (
     BadRequest,
     GatewayProtocolError,
+    GatewayTimeout,
+    GatewayUnreachable,
     PayloadTooLarge,
     ProfileExists,
     ProfileNotFound,
     RateLimited,
+    RequestTokenUnknown,
     SessionUnavailable,
+    UpstreamRefused,
     ValidationFailed,
 )
 from ibkr_bridge.ibkr.endpoint import Effect
+from ibkr_bridge.models.connections import (
+    Connection,
+    ConsumerMembers,
+    NewConnection,
+    ReturnedVerifier,
+    StoredConsumer,
+)
 from ibkr_bridge.models.history import BridgeHistory
 from ibkr_bridge.models.profiles import (
     CheckedCredential,
@@ -34,6 +45,7 @@ from ibkr_bridge.models.profiles import (
 from ibkr_bridge.profiles.status import ProfileStatus
 
 BODY_ERRORS = (BadRequest, PayloadTooLarge, ValidationFailed)
+IBKR_ERRORS = (UpstreamRefused, GatewayUnreachable, GatewayTimeout, GatewayProtocolError)
 _route = partial(keyed_route, of_bridge=True)
 
 PROFILE_ROUTES: tuple[Route, ...] = (
@@ -83,6 +95,45 @@ PROFILE_ROUTES: tuple[Route, ...] = (
         (BadRequest, ProfileNotFound),
         parameters=(Parameter("days", "How many days, 7 if it is left out.", Days, example="1"),),
         response=BridgeHistory,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/connection", Effect.MANAGE, connections.begin),
+        "Begins to connect a user to IBKR: makes keys for the self-service, or gets a request token for a company.",
+        (*BODY_ERRORS, ProfileNotFound, RateLimited, *IBKR_ERRORS),
+        request=NewConnection,
+        response=Connection,
+    ),
+    _route(
+        *("GET", "/profiles/{name}/connection", Effect.MANAGE, connections.show),
+        "Says how far the connection of a profile to IBKR is, and what its user should do.",
+        (ProfileNotFound,),
+        response=Connection,
+    ),
+    _route(
+        *("POST", "/profiles/{name}/connection/verifier", Effect.MANAGE, connections.verify),
+        "Ends a connection of a company's user with what IBKR's page sent to the app's callback.",
+        (*BODY_ERRORS, ProfileNotFound, RequestTokenUnknown, *IBKR_ERRORS),
+        request=ReturnedVerifier,
+        response=Connection,
+    ),
+    _route(
+        *("DELETE", "/profiles/{name}/connection", Effect.MANAGE, connections.end),
+        "Signs a profile out and removes its credential; the profile, its keys and its journal stay.",
+        (BadRequest, ProfileNotFound),
+        response=Connection,
+    ),
+    _route(
+        *("PUT", "/consumer", Effect.MANAGE, connections.save_consumer),
+        "Stores the keys of a company, sealed, with which its users connect.",
+        BODY_ERRORS,
+        request=ConsumerMembers,
+        response=StoredConsumer,
+    ),
+    _route(
+        *("DELETE", "/consumer", Effect.MANAGE, connections.forget_consumer),
+        "Removes the keys of a company; users who are connected stay so.",
+        (BadRequest,),
+        response=StoredConsumer,
     ),
     _route(
         *("POST", "/profiles/{name}/pause", Effect.MANAGE, profiles.pause, "Stops new orders of a profile."),

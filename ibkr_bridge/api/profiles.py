@@ -47,24 +47,24 @@ async def listing(request: web.Request) -> web.Response:
 
 async def create(request: web.Request) -> web.Response:
     """Make a profile and its first key."""
-    _check_may_manage(request)
+    check_may_manage(request)
     wanted = await read_struct(request, NewProfile)
     administration = request.app[ADMINISTRATION]
-    profile = await administration.create(wanted.name, wanted.settings)
+    profile = await administration.create(wanted.name, wanted.settings, wanted.app_key)
     key = administration.add_key(profile.name, KeyScope(wanted.key.value)) if wanted.key is not None else None
     return answer(MadeProfile(summary(profile), key))
 
 
 async def forget(request: web.Request) -> web.Response:
     """Remove a profile, its credential and its keys. The journal of its orders stays."""
-    name = _managed(request).name
+    name = managed_profile(request).name
     await request.app[ADMINISTRATION].forget(name)
     return answer(ForgottenProfile(name))
 
 
 async def add_key(request: web.Request) -> web.Response:
     """Make a further key of a profile."""
-    profile, wanted = _managed(request), await read_struct(request, NewProfileKey)
+    profile, wanted = managed_profile(request), await read_struct(request, NewProfileKey)
     scope = KeyScope(wanted.scope.value)
     key = request.app[ADMINISTRATION].add_key(profile.name, scope)
     return answer(MadeProfileKey(key, key_name(profile.name, scope), wanted.scope))
@@ -72,7 +72,7 @@ async def add_key(request: web.Request) -> web.Response:
 
 async def import_credential(request: web.Request) -> web.Response:
     """Store a credential, sealed, and sign in with it."""
-    profile, sent = _managed(request), await read_struct(request, CredentialMembers)
+    profile, sent = managed_profile(request), await read_struct(request, CredentialMembers)
     members = {name: value for name, value in msgspec.structs.asdict(sent).items() if value is not msgspec.UNSET}
     imported = await request.app[ADMINISTRATION].import_credential(profile.name, members)
     return answer(ImportedCredential(profile.name, imported.kind, not imported.missing, list(imported.missing)))
@@ -80,28 +80,28 @@ async def import_credential(request: web.Request) -> web.Response:
 
 async def check(request: web.Request) -> web.Response:
     """Check the credential of a profile, without a brokerage session."""
-    profile = _managed(request)
+    profile = managed_profile(request)
     good, artefact, text, do = await request.app[ADMINISTRATION].check_credential(profile.name)
     return answer(CheckedCredential(profile.name, good, artefact, text, do))
 
 
 async def pause(request: web.Request) -> web.Response:
     """Stop new orders of a profile; cancels are still sent."""
-    profile = _managed(request)
+    profile = managed_profile(request)
     profile.trading_pause.set(f"{_principal(request).label} key", request.app[CLOCK].utc())
     return answer(summary(profile))
 
 
 async def resume(request: web.Request) -> web.Response:
     """Allow new orders of a profile again."""
-    profile = _managed(request)
+    profile = managed_profile(request)
     profile.trading_pause.clear(f"{_principal(request).label} key")
     return answer(summary(profile))
 
 
 async def logout(request: web.Request) -> web.Response:
     """End the login of a profile at IBKR."""
-    profile = _managed(request)
+    profile = managed_profile(request)
     if not profile.keeper.session.has_login:
         raise SessionUnavailable("nobody is signed in", hint="there is no login to end")
     if await profile.keeper.log_out() != 200:
@@ -147,13 +147,19 @@ def _principal(request: web.Request) -> Principal:
     return principal
 
 
-def _check_may_manage(request: web.Request) -> None:
+def check_may_manage(request: web.Request) -> None:
     """Check that the request comes from this machine; the checks have compared the effect with the key."""
     peer = request.remote
     if peer and not is_loopback(peer):
         raise InsufficientScope("profiles are managed from this machine only", hint="use an SSH tunnel")
 
 
-def _managed(request: web.Request) -> Profile:
-    _check_may_manage(request)
+def managed_profile(request: web.Request) -> Profile:
+    """The profile that the path names, for a request that may manage it.
+
+    Raises:
+        InsufficientScope: the request comes from another machine.
+        ProfileNotFound: there is no such profile.
+    """
+    check_may_manage(request)
     return request.app[PROFILES].get(request.match_info["name"])

@@ -17,10 +17,10 @@ from typing import Any
 from ibkr_bridge.cli import given_path
 from ibkr_bridge.cli.control_client import ControlFailed, request
 from ibkr_bridge.oauth.dh_parameters import ParametersProblem
+from ibkr_bridge.oauth.ibkr_pages import UPLOAD_PAGE
 from ibkr_bridge.oauth.new_keys import KeysNotMade, make_keys
 from ibkr_bridge.program_name import PROGRAM
 
-UPLOAD_PAGE = "https://ndcdyn.interactivebrokers.com/sso/Login?action=OAUTH&RL=1&ip2loc=US"
 MAX_INPUT_BYTES = 64 * 1024
 PROMPTS: Mapping[str, str] = {
     "consumer_key": "consumer key (nine letters)",
@@ -51,7 +51,7 @@ def make_and_send_keys(args: argparse.Namespace, state_dir: Path | None) -> str:
     try:
         dh_parameters = given_path(args.dhparam).read_text("ascii") if args.dhparam else None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys = asyncio.run(asyncio.to_thread(make_keys, dh_parameters, _show_step))
+        keys = asyncio.run(make_keys(dh_parameters, _show_step))
         for name, text in keys.public_files.items():
             (folder / name).write_text(text, "ascii", newline="\n")  # IBKR's page refuses other ends of lines
     except (OSError, UnicodeDecodeError, KeysNotMade, ParametersProblem) as exc:

@@ -70,6 +70,9 @@ class NewProfile(RequestModel, frozen=True):
     key: Annotated[ProfileKeyScope | None, Meta(description="The scope of its first key; null for none.")] = (
         ProfileKeyScope.TRADE
     )
+    app_key: Annotated[
+        str | None, Meta(description="The name of an app's key that reaches the profile from now on; null for none.")
+    ] = None
 
 
 class MadeProfile(Model, frozen=True):

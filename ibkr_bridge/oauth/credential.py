@@ -77,6 +77,17 @@ class OAuth2Credential:
     is_paper: bool | None = None
 
 
+@dataclass(frozen=True)
+class Consumer:
+    """A company at IBKR: one pair of keys serves all its users. It signs nobody in by itself."""
+
+    consumer_key: str = field(repr=False)
+    signature_key: str = field(repr=False)
+    encryption_key: str = field(repr=False)
+    dh_parameters: str = field(repr=False)
+    realm: str = REALM
+
+
 Credential = OAuth1Credential | ThirdPartyCredential | OAuth2Credential
 
 
@@ -149,7 +160,7 @@ def to_bytes(credential: Credential) -> bytes:
     return msgspec.json.encode(form(**members))
 
 
-AnyCredential = TypeVar("AnyCredential", bound=Credential)
+AnyCredential = TypeVar("AnyCredential", bound=Credential | Consumer)
 
 
 def checked(credential: AnyCredential) -> AnyCredential:
@@ -163,6 +174,7 @@ def checked(credential: AnyCredential) -> AnyCredential:
     if "consumer_key" in texts:
         texts["consumer_key"] = normalised_consumer_key(texts["consumer_key"])
         texts["realm"] = texts["realm"] or (TEST_REALM if texts["consumer_key"] == TEST_CONSUMER else REALM)
+    if "access_token_secret" in texts:
         texts["access_token_secret"] = "".join(texts["access_token_secret"].split())  # pages break long lines
     for name, text in texts.items():
         _check_text(name, text)
@@ -175,7 +187,7 @@ def normalised_consumer_key(key: str) -> str:
     return key.upper() if FIRST_PARTY_KEY.fullmatch(key) else key
 
 
-def secrets_of(credential: Credential) -> tuple[str, ...]:
+def secrets_of(credential: Credential | Consumer) -> tuple[str, ...]:
     """Every secret of a credential as plain text, for redaction."""
     return tuple(getattr(credential, each.name) for each in fields(credential) if not each.repr)
 

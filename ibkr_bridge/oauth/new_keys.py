@@ -1,23 +1,31 @@
-"""Makes what a user uploads to IBKR: two RSA keys and the Diffie-Hellman parameters. It takes a minute; use a thread.
+"""Makes what a user uploads to IBKR: two RSA keys and the Diffie-Hellman parameters. It takes about a minute.
 
-The program `openssl` makes the parameters, as IBKR's own guide does; Python alone would need many minutes.
+The program `openssl` makes the parameters, as IBKR's own guide does; Python alone would need many minutes. It is ended
+if the caller gives up, so that a bridge that stops waits for nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-import subprocess
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from ibkr_bridge.oauth.dh_parameters import read_dh_parameters
 
 BITS = 2048
 PUBLIC_EXPONENT = 65_537
-OPENSSL_MISSING = "the program openssl is missing: install it, or name a file with --dhparam"
+BY_HAND = "make the file with openssl dhparam -2 2048, and pass it (--dhparam, or the member dh_parameters)"
 
 
 class KeysNotMade(Exception):
@@ -26,13 +34,24 @@ class KeysNotMade(Exception):
 
 @dataclass(frozen=True)
 class NewKeys:
-    """The private halves, which are sealed, and the public files, which are uploaded."""
+    """The private halves, which are sealed; the public files, which are uploaded, follow from them."""
 
     signature_key: str = field(repr=False)
     encryption_key: str = field(repr=False)
     dh_parameters: str = field(repr=False)
-    public_files: dict[str, str]
-    """By the name that IBKR's page uses for each."""
+
+    @property
+    def public_files(self) -> dict[str, str]:
+        """What is uploaded, by the name that IBKR's page uses for each.
+
+        Raises:
+            ValueError: a private half is no RSA key.
+        """
+        return {
+            "public_signature.pem": _public(self.signature_key),
+            "public_encryption.pem": _public(self.encryption_key),
+            "dhparam.pem": self.dh_parameters.strip() + "\n",
+        }
 
     @property
     def members(self) -> dict[str, str]:
@@ -44,7 +63,7 @@ class NewKeys:
         }
 
 
-def make_keys(dh_parameters: str | None, on_step: Callable[[str], None]) -> NewKeys:
+async def make_keys(dh_parameters: str | None, on_step: Callable[[str], None]) -> NewKeys:
     """Make both keys and, unless a file is given, the parameters.
 
     Args:
@@ -58,19 +77,14 @@ def make_keys(dh_parameters: str | None, on_step: Callable[[str], None]) -> NewK
     if dh_parameters is not None:
         read_dh_parameters(dh_parameters)
     on_step("making two RSA keys")
-    signature, encryption = (generate_private_key(PUBLIC_EXPONENT, BITS) for _ in range(2))
+    signature, encryption = [await asyncio.to_thread(_new_private_key) for _ in range(2)]
     if dh_parameters is None:
         on_step("making the Diffie-Hellman parameters; this takes about a minute")
-        dh_parameters = make_dh_parameters()
-    files = {
-        "public_signature.pem": _public(signature),
-        "public_encryption.pem": _public(encryption),
-        "dhparam.pem": dh_parameters,
-    }
-    return NewKeys(_private(signature), _private(encryption), dh_parameters, files)
+        dh_parameters = await make_dh_parameters()
+    return NewKeys(signature, encryption, dh_parameters)
 
 
-def make_dh_parameters() -> str:
+async def make_dh_parameters() -> str:
     """New parameters with the generator 2, as a file in PEM.
 
     Raises:
@@ -78,18 +92,32 @@ def make_dh_parameters() -> str:
     """
     program = shutil.which("openssl")
     if program is None:
-        raise KeysNotMade(OPENSSL_MISSING)
-    command = [program, "dhparam", "-2", str(BITS)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no word is a caller's
-    if made.returncode != 0:
-        raise KeysNotMade("openssl dhparam failed; make the file by hand, and name it with --dhparam")
-    return made.stdout
+        raise KeysNotMade(f"the program openssl is missing: {BY_HAND}")
+    arguments = ("dhparam", "-2", str(BITS))
+    try:
+        process = await asyncio.create_subprocess_exec(program, *arguments, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL)
+    except OSError as exc:
+        raise KeysNotMade(f"openssl cannot be started ({exc.strerror}): {BY_HAND}") from exc
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:  # the caller gave up
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise KeysNotMade(f"openssl dhparam failed: {BY_HAND}")
+    return output.decode("ascii", "replace")
 
 
-def _private(key: RSAPrivateKey) -> str:
+def _new_private_key() -> str:
+    key = generate_private_key(PUBLIC_EXPONENT, BITS)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
 
 
-def _public(key: RSAPrivateKey) -> str:
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return public.decode("ascii")
+def _public(private: str) -> str:
+    # The check of the key would hold the event loop for 60 ms (measured); a broken key only gives a file that IBKR
+    # refuses.
+    key = load_pem_private_key(private.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError("this is no RSA key")
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")

@@ -7,31 +7,17 @@ remember for whom a request token was made, for minutes, and use it once.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibkr_bridge.oauth.base_string import RSA_SHA256, authorization_header, base_string, parameters
-from ibkr_bridge.oauth.credential import REALM, CredentialProblem, ThirdPartyCredential, checked
+from ibkr_bridge.oauth.credential import Consumer, CredentialProblem, ThirdPartyCredential, checked
 from ibkr_bridge.oauth.signing import sign_rsa
 
 REQUEST_TOKEN_PATH, ACCESS_TOKEN_PATH = "/v1/api/oauth/request_token", "/v1/api/oauth/access_token"
-AUTHORIZE_URL = "https://interactivebrokers.com/authorize"
 CALLBACK = "oob"  # the registered callback is used
 TOKEN = re.compile(r"[A-Za-z0-9]{8,128}")
 """Request tokens, access tokens and verifiers; IBKR's have 20 characters."""
-
-
-@dataclass(frozen=True)
-class Consumer:
-    """A company at IBKR: one pair of keys serves all its users."""
-
-    consumer_key: str = field(repr=False)
-    signature_key: str = field(repr=False)
-    encryption_key: str = field(repr=False)
-    dh_parameters: str = field(repr=False)
-    realm: str = REALM
 
 
 class AnswerUnusable(Exception):
@@ -58,11 +44,6 @@ def access_token_header(
         *(consumer.consumer_key, RSA_SHA256, nonce, timestamp), token=request_token, oauth_verifier=verifier
     )
     return _signed(consumer, key, url, values)
-
-
-def authorize_url(request_token: str) -> str:
-    """IBKR's page on which the user signs in and agrees."""
-    return f"{AUTHORIZE_URL}?{urlencode({'oauth_token': request_token})}"
 
 
 def request_token_of(answer: object) -> str:

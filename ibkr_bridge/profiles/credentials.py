@@ -1,15 +1,13 @@
 """The credentials of the profiles, as the bridge uses them: sealed in the vault, plain only in memory.
 
-A credential may come in two parts: first the keys that the bridge has made, then the tokens that IBKR's page shows. The
-vault is opened when the first profile needs it, as it loads `cryptography`.
+A credential may come in two parts: first the keys that the bridge has made, then the tokens that IBKR's page shows.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import (
@@ -20,11 +18,9 @@ from ibkr_bridge.oauth.credential import (
     secrets_of,
     to_bytes,
 )
+from ibkr_bridge.profiles.sealed_store import NoCredential, SealedStore
 from ibkr_bridge.redaction import Redactor
-
-if TYPE_CHECKING:
-    from ibkr_bridge.vault.store_port import Owner
-    from ibkr_bridge.vault.vault import Vault
+from ibkr_bridge.vault.store_port import Owner
 
 LoadCredential = Callable[[], Awaitable[Credential]]
 """Returns the credential of one profile, or raises `NoCredential`."""
@@ -34,20 +30,6 @@ TOKEN_MEMBERS = ("consumer_key", "access_token", "access_token_secret")
 KEY_MEMBERS = ("signature_key", "encryption_key", "dh_parameters")
 KIND = "kind"
 SECRET_MEMBERS = (*TOKEN_MEMBERS, *KEY_MEMBERS, "client_id", "key_id", "private_key", "username")
-
-
-class NoCredential(Exception):
-    """A profile cannot sign in, for a reason that is not IBKR's.
-
-    Args:
-        reason: `vault_locked`, `credential_missing` or `credential_unreadable`.
-        detail: why, in words for a person.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 async def no_credential() -> Credential:
@@ -64,21 +46,29 @@ class Imported:
     """What has to be imported yet; empty if the credential is complete."""
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What the vault has of a profile."""
+
+    kind: str | None = None
+    """`KEYS_ONLY` while the tokens are missing; None if there is nothing."""
+    members: Mapping[str, object] = field(default_factory=dict, repr=False)
+
+
 class Credentials:
     """The credentials of one bridge.
 
     Args:
-        settings: name the store and the file of keys.
+        store: has them sealed.
         redactor: gets every secret.
     """
 
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
-        self._settings = settings
+    def __init__(self, store: SealedStore, redactor: Redactor) -> None:
+        self._store = store
         self._redactor = redactor
-        self._vault: Vault | None = None
 
     def __repr__(self) -> str:
-        return f"<Credentials {self._vault!r}>"
+        return f"<Credentials {self._store!r}>"
 
     async def load(self, profile: Settings) -> Credential:
         """The credential of a profile, opened.
@@ -86,7 +76,7 @@ class Credentials:
         Raises:
             NoCredential: there is none that can be used.
         """
-        kind, data = await self._stored(profile)
+        kind, data = await self._store.load(_owner(profile))
         if kind is None or kind == KEYS_ONLY:
             missing = "no credential was imported" if kind is None else "the tokens of IBKR's page were not imported"
             raise NoCredential("credential_missing", f"{missing}: profile import {profile.profile}")
@@ -97,6 +87,16 @@ class Credentials:
         self._hide(secrets_of(credential))
         return credential
 
+    async def stored(self, profile: Settings) -> Stored:
+        """What there is of a profile's credential, complete or not.
+
+        Raises:
+            NoCredential: the vault is locked, or has something that cannot be opened.
+        """
+        kind, data = await self._store.load(_owner(profile))
+        members = json.loads(data) if data else {}
+        return Stored(kind, members if isinstance(members, dict) else {})
+
     async def import_members(self, profile: Settings, members: Mapping[str, object]) -> Imported:
         """Store a credential, or the part of one that is known; what was stored before stays where it is not replaced.
 
@@ -105,18 +105,27 @@ class Credentials:
             NoCredential: the vault is locked, or has something that cannot be opened.
         """
         self._hide(value for name, value in members.items() if name in SECRET_MEMBERS and isinstance(value, str))
-        merged = {KIND: FIRST_PARTY, **await self._earlier_members(profile), **members}
+        merged = {KIND: FIRST_PARTY, **(await self.stored(profile)).members, **members}
         needed = (*TOKEN_MEMBERS, *KEY_MEMBERS) if merged[KIND] != "oauth2" else ()
         missing = tuple(name for name in needed if name not in merged)
         if missing and missing != TOKEN_MEMBERS:
             raise CredentialProblem(f"the credential lacks {', '.join(missing)}", "import them together")
         if missing:
-            await self._save(profile, KEYS_ONLY, json.dumps(merged).encode(), None)
+            await self._store.save(_owner(profile), KEYS_ONLY, json.dumps(merged).encode())
             return Imported(KEYS_ONLY, missing)
-        credential = parse_credential(json.dumps(merged).encode())
+        return await self.replace(profile, parse_credential(json.dumps(merged).encode()))
+
+    async def replace(self, profile: Settings, credential: Credential) -> Imported:
+        """Store a complete credential in the place of what was there.
+
+        Raises:
+            NoCredential: the vault is locked, or cannot be written.
+        """
         self._hide(secrets_of(credential))
-        await self._save(profile, str(merged[KIND]), to_bytes(credential), getattr(credential, "access_token", None))
-        return Imported(str(merged[KIND]), ())
+        data = to_bytes(credential)
+        kind = str(json.loads(data)[KIND])
+        await self._store.save(_owner(profile), kind, data, getattr(credential, "access_token", None))
+        return Imported(kind, ())
 
     async def forget(self, profile: Settings) -> bool:
         """Remove the credential of a profile. Returns whether there was one.
@@ -124,61 +133,7 @@ class Credentials:
         Raises:
             NoCredential: the store cannot be used.
         """
-        from ibkr_bridge.vault.store_port import StoreError
-
-        try:
-            return await self._opened().forget(_owner(profile))
-        except StoreError as exc:
-            raise NoCredential("credential_unreadable", str(exc)) from exc
-
-    def on_change(self, subscriber: Callable[[str], None]) -> None:
-        """Call a function with the name of a profile whose credential another program has changed."""
-        self._opened().store.on_change(lambda owner: subscriber(owner.profile))
-
-    async def close(self) -> None:
-        """Release the connections to a database."""
-        if self._vault is not None:
-            await self._vault.store.close()
-
-    async def _earlier_members(self, profile: Settings) -> dict[str, object]:
-        _, data = await self._stored(profile)
-        members = json.loads(data) if data else {}
-        return members if isinstance(members, dict) else {}
-
-    async def _stored(self, profile: Settings) -> tuple[str | None, bytes]:
-        """The kind and the bytes of what is stored; no kind if nothing is."""
-        from ibkr_bridge.vault.store_port import StoreError
-        from ibkr_bridge.vault.vault import CredentialMissing, CredentialUnreadable, VaultLocked
-
-        try:
-            plain = await self._opened().load(_owner(profile))
-        except CredentialMissing:
-            return None, b""
-        except VaultLocked as exc:
-            raise NoCredential("vault_locked", str(exc)) from exc
-        except (CredentialUnreadable, StoreError) as exc:
-            raise NoCredential("credential_unreadable", str(exc)) from exc
-        return plain.kind, plain.bundle
-
-    async def _save(self, profile: Settings, kind: str, bundle: bytes, access_token: str | None) -> None:
-        from ibkr_bridge.vault.store_port import StoreError
-        from ibkr_bridge.vault.vault import PlainCredential, VaultLocked
-
-        try:
-            await self._opened().save(_owner(profile), PlainCredential(kind, bundle, access_token))
-        except VaultLocked as exc:
-            raise NoCredential("vault_locked", str(exc)) from exc
-        except StoreError as exc:
-            raise NoCredential("credential_unreadable", str(exc)) from exc
-
-    def _opened(self) -> Vault:
-        """The vault. A file of keys that was missing is looked for again each time."""
-        if self._vault is None or self._vault.locked:
-            from ibkr_bridge.vault.opening import open_store, open_vault
-
-            store = self._vault.store if self._vault is not None else open_store(self._settings)
-            self._vault = open_vault(self._settings, store)
-        return self._vault
+        return await self._store.forget(_owner(profile))
 
     def _hide(self, secrets: Iterable[str]) -> None:
         for secret in secrets:
@@ -186,6 +141,4 @@ class Credentials:
 
 
 def _owner(profile: Settings) -> Owner:
-    from ibkr_bridge.vault.store_port import Owner
-
     return Owner(profile.user or profile.profile, profile.profile)

@@ -14,8 +14,9 @@ from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import Credential, OAuth2Credential, secrets_of
 from ibkr_bridge.oauth.refusals import Refusal
 from ibkr_bridge.oauth.signing_keys import OAuth1Keys
-from ibkr_bridge.profiles.credentials import LoadCredential, NoCredential
+from ibkr_bridge.profiles.credentials import LoadCredential
 from ibkr_bridge.profiles.road import Road
+from ibkr_bridge.profiles.sealed_store import NoCredential
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.session.oauth_session_api import OAuthSessionApi
 from ibkr_bridge.upstream.http.client import HttpClient

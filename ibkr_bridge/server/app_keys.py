@@ -20,6 +20,7 @@ from ibkr_bridge.server.body_budget import BodyBudget
 from ibkr_bridge.server.drain import Drain
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.profile_administration import ProfileAdministration
+from ibkr_bridge.server.profile_connections import ProfileConnections
 from ibkr_bridge.server.recent_requests import RecentRequests
 from ibkr_bridge.server.request_context import RequestContext
 from ibkr_bridge.server.request_samples import RequestSamples
@@ -32,6 +33,7 @@ UNAPPLIED = web.AppKey("unapplied", UnappliedSettings)
 CONDITIONS = web.AppKey("conditions", ConditionBoard)
 HISTORY = web.AppKey("history", HistoryRecorder)
 ADMINISTRATION = web.AppKey("administration", ProfileAdministration)
+CONNECTIONS = web.AppKey("connections", ProfileConnections)
 PROFILES = web.AppKey("profiles", ProfileRegistry)
 BUS = web.AppKey("bus", Bus)
 CLOCK = web.AppKey("clock", Clock)

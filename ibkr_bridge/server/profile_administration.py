@@ -13,24 +13,26 @@ from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.profile_files import SUFFIX, profile_settings
 from ibkr_bridge.config.settings import MAIN, RoadKind, Settings, SettingsError
 from ibkr_bridge.errors import BadRequest, ProfileExists, RateLimited
-from ibkr_bridge.oauth.credential import CredentialProblem, OAuth1Credential
-from ibkr_bridge.profiles.credentials import Credentials, Imported, NoCredential
+from ibkr_bridge.oauth.credential import OAuth1Credential
+from ibkr_bridge.profiles.credentials import Credentials, Imported
 from ibkr_bridge.profiles.made_profiles import remove_profile, write_profile
 from ibkr_bridge.profiles.manager import ProfileManager
 from ibkr_bridge.profiles.profile import Profile
+from ibkr_bridge.profiles.sealed_store import NoCredential
 from ibkr_bridge.server.keyring import KeyRing
 from ibkr_bridge.server.named_keys import (
     KeyScope,
     NamedKey,
     NamedKeysError,
     add_key,
+    grant_profile,
     load_named_keys,
     lock_keys,
     save_named_keys,
     without_profile,
 )
+from ibkr_bridge.server.vault_errors import VAULT_HINT, vault_errors
 
-VAULT_HINT = "look at IBKR_BRIDGE_VAULT_KEYS and at the command vault check"
 NO_STATE_DIR = "the bridge has no state directory, so no profile can be made"
 MAX_MADE = 200
 CHECK_INTERVAL_S = 5.0  # between two checks of one credential, each of which is a handshake
@@ -73,12 +75,15 @@ class ProfileAdministration:
         """The profiles of files that cannot be used, with what to correct."""
         return {each.profile: str(each) for each in self._profiles.refused}
 
-    async def create(self, name: str, members: Mapping[str, object]) -> Profile:
+    async def create(self, name: str, members: Mapping[str, object], app_key: str | None = None) -> Profile:
         """Make a profile, and a file of it.
+
+        Args:
+            app_key: the name of an app's key, which reaches the profile from now on.
 
         Raises:
             ProfileExists: a profile of this name runs.
-            BadRequest: a setting cannot be used; the detail names each.
+            BadRequest: a setting cannot be used; the detail names each. Or there is no such key of an app.
         """
         directory = self._writable()
         if name in self._profiles.registry:
@@ -86,6 +91,8 @@ class ProfileAdministration:
         if len(self._profiles.registry) > MAX_MADE:
             raise BadRequest(f"there are {MAX_MADE} profiles already", hint="forget one that nobody uses")
         settings = self._checked(name, members)
+        if app_key is not None:  # before the profile is there: a profile without its key would be half a result
+            self._change_keys(lambda keys: grant_profile(keys, app_key, name))
         try:
             write_profile(directory, name, members)
         except OSError as exc:
@@ -126,12 +133,8 @@ class ProfileAdministration:
             raise BadRequest(
                 "this profile needs no credential: its road is the Gateway", hint="make one with road oauth"
             )
-        try:
+        with vault_errors():
             imported = await self._credentials.import_members(profile.settings, members)
-        except CredentialProblem as exc:
-            raise BadRequest(exc.detail, hint=exc.hint) from None
-        except NoCredential as exc:
-            raise BadRequest(exc.detail, hint=VAULT_HINT) from None
         if not imported.missing:
             profile.keeper.renew_access()
         return imported
@@ -176,10 +179,8 @@ class ProfileAdministration:
 
     async def _forget_credential(self, settings: Settings) -> None:
         if settings.road is RoadKind.OAUTH:
-            try:
+            with vault_errors("the credential cannot be removed: "):
                 await self._credentials.forget(settings)
-            except NoCredential as exc:
-                raise BadRequest(f"the credential cannot be removed: {exc.detail}", hint=VAULT_HINT) from None
 
     def add_key(self, profile: str, scope: KeyScope) -> str:
         """A new key of a profile, which nobody can compute again. There may be two of a scope.

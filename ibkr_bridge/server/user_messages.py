@@ -48,6 +48,7 @@ ADVICE: Mapping[type[BridgeError], Advice] = {
     errors.ProfileRequired: Advice("This is a fault of this app. Tell whoever runs it.", NONE),
     errors.ProfileNotFound: Advice("This account is not connected. Tell whoever runs this app.", NONE),
     errors.ProfileExists: Advice("There is an account of this name already.", NONE),
+    errors.RequestTokenUnknown: Advice("This sign-in is over, or was begun by somebody else. Begin it again.", NONE),
     errors.AmbiguousSymbol: Advice("Several instruments have this symbol. Choose one of them.", NONE),
     errors.ReadOnly: Advice("Trading is switched off.", NONE),
     errors.PaperOnly: Advice("Only paper accounts may trade here.", NONE),

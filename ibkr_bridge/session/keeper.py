@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import ClassVar, NoReturn
 
@@ -131,6 +131,12 @@ class Keeper(SessionStatus):
         if self.session.state is SessionState.COMPETING and self._policy.compete is Compete.RECLAIM:
             return f"{next_check}, next attempt to take the session back in {self._opener.reclaim_wait_s:.0f} s"
         return next_check
+
+    @property
+    def next_access(self) -> datetime | None:
+        """When IBKR is next asked for access; None if there is access, or nobody asks by himself."""
+        wait_s = self._api.access_wait_s
+        return None if wait_s is None else self.utc() + timedelta(seconds=wait_s)
 
     def status(self, session: Session | None = None) -> KeeperStatus:
         """The status of the session, or of the one that `current` returned if it differs."""

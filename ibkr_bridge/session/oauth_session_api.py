@@ -119,11 +119,18 @@ class OAuthSessionApi(IbkrSessionApi):
     def next_act(self) -> str:
         """See `SessionApi.next_act`."""
         problem = self._access.problem
-        if self._has_access or problem is None:
-            return ""
-        if problem.refusal is Refusal.SIGNED_OUT:
+        if problem is not None and problem.refusal is Refusal.SIGNED_OUT and not self._has_access:
             return "nothing until somebody requests the session: the command reconnect"
-        return f"next request for access in {span_text(self._access.wait_s)}"
+        wait_s = self.access_wait_s
+        return "" if wait_s is None else f"next request for access in {span_text(wait_s)}"
+
+    @property
+    def access_wait_s(self) -> float | None:
+        """See `SessionApi.access_wait_s`."""
+        problem = self._access.problem
+        if self._has_access or problem is None or problem.refusal is Refusal.SIGNED_OUT:
+            return None
+        return self._access.wait_s
 
     def request_access(self, *, is_new_credential: bool = False) -> None:
         """See `SessionApi.request_access`."""

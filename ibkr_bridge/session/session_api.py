@@ -104,6 +104,11 @@ class SessionApi(Protocol):
         """What the upstream does next by itself to get access, and when; empty if it has access."""
         ...
 
+    @property
+    def access_wait_s(self) -> float | None:
+        """Seconds until the upstream asks for access again by itself; None if it has access, or never asks."""
+        ...
+
     def request_access(self, *, is_new_credential: bool = False) -> None:
         """A person wants the session now, and has probably changed something.
 
@@ -212,6 +217,11 @@ class IbkrSessionApi:
     def next_act(self) -> str:
         """See `SessionApi.next_act`; where a person signs in, the upstream does nothing itself."""
         return ""
+
+    @property
+    def access_wait_s(self) -> float | None:
+        """See `SessionApi.access_wait_s`; where a person signs in, the upstream never asks."""
+        return None
 
     def request_access(self, *, is_new_credential: bool = False) -> None:
         """See `SessionApi.request_access`; where a person signs in, there is nothing to do."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from ibkr_bridge.cli.control_client import ControlFailed
-from ibkr_bridge.cli.profile_oauth import UPLOAD_PAGE, read_credential
+from ibkr_bridge.cli.profile_oauth import read_credential
+from ibkr_bridge.oauth.ibkr_pages import UPLOAD_PAGE
 from ibkr_bridge.vault.key_file import new_key_line
 from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, Place, demo
 from tests.oauth.credentials import credential

@@ -37,6 +37,9 @@ REQUESTS = {
     "NewProfile",
     "NewProfileKey",
     "CredentialMembers",
+    "NewConnection",
+    "ReturnedVerifier",
+    "ConsumerMembers",
 }
 OLDER = {"AuthStatus"}
 """Answers that are older than this promise: monitors compare them byte for byte."""

@@ -11,11 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibkr_bridge.oauth.base_string import base_string
+from ibkr_bridge.oauth.credential import Consumer
 from ibkr_bridge.oauth.third_party import (
     AnswerUnusable,
-    Consumer,
     access_token_header,
-    authorize_url,
     credential_of,
     request_token_header,
     request_token_of,
@@ -63,11 +62,6 @@ def test_what_came_through_a_browser_is_checked(consumer: Consumer, token: str, 
     """It would stand in a header."""
     with pytest.raises(AnswerUnusable):
         access_token_header(consumer, signature_key(), URL, "nonce0123", 1790000000, token, verifier)
-
-
-def test_the_user_is_sent_to_ibkrs_page() -> None:
-    """Nobody but IBKR sees his password."""
-    assert authorize_url(REQUEST_TOKEN) == f"https://interactivebrokers.com/authorize?oauth_token={REQUEST_TOKEN}"
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"oauth_token": 1}, {"oauth_token": "a b"}])

@@ -9,7 +9,8 @@ import pytest
 
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import CredentialProblem, OAuth1Credential
-from ibkr_bridge.profiles.credentials import Credentials, Imported, NoCredential
+from ibkr_bridge.profiles.credentials import Credentials, Imported
+from ibkr_bridge.profiles.sealed_store import NoCredential, SealedStore
 from ibkr_bridge.redaction import Redactor
 from ibkr_bridge.vault.key_file import new_key_line
 from tests.harness import settings_for
@@ -44,7 +45,7 @@ def redactor() -> Redactor:
 
 @pytest.fixture
 def credentials(main: Settings, redactor: Redactor) -> Credentials:
-    return Credentials(main, redactor)
+    return Credentials(SealedStore(main), redactor)
 
 
 async def test_a_credential_comes_in_two_parts(credentials: Credentials, anna: Settings, redactor: Redactor) -> None:
@@ -100,7 +101,7 @@ async def test_a_locked_vault_says_so_until_its_keys_are_there(
     await credentials.import_members(anna, {**KEYS, **TOKENS})
     aside = tmp_path / "aside"
     (tmp_path / "keys").rename(aside)
-    later = Credentials(main, Redactor())
+    later = Credentials(SealedStore(main), Redactor())
     with pytest.raises(NoCredential, match="is missing") as caught:
         await later.load(anna)
     aside.rename(tmp_path / "keys")

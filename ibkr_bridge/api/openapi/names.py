@@ -30,6 +30,10 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
     "POST /profiles/{name}/check": "checkCredential",
     "GET /profiles/{name}/status": "getProfileStatus",
     "GET /profiles/{name}/history": "getProfileHistory",
+    "POST /profiles/{name}/connection": "beginConnection",
+    "GET /profiles/{name}/connection": "getConnection",
+    "POST /profiles/{name}/connection/verifier": "verifyConnection",
+    "DELETE /profiles/{name}/connection": "endConnection",
     "POST /profiles/{name}/pause": "pauseProfile",
     "POST /profiles/{name}/resume": "resumeProfile",
     "POST /profiles/{name}/logout": "logOutProfile",
@@ -48,7 +52,7 @@ OPERATION_IDS = {  # of handlers whose own name is no good name of a function; t
 TAGS = (  # the first pattern that matches a path decides
     (r"/(stream/|events)", "Streams"),
     (r"/(ws|v1/api/ws)", "IBKR's protocol"),
-    (r"/(health|livez|readyz|gateway/|profiles)", "Operation"),
+    (r"/(health|livez|readyz|gateway/|profiles|consumer)", "Operation"),
     (r"/(auth/|openapi|docs|client)", "Development"),
     (r"/", "Trading"),
 )

@@ -345,6 +345,66 @@ export interface components {
             url: string | null;
         };
         /**
+         * Connection
+         * @description How far the connection of a profile is. Nothing in it is secret.
+         */
+        Connection: {
+            /** @description The profile. */
+            name: string;
+            step: components["schemas"]["ConnectionStep"];
+            /** @description `gateway`, `oauth1a`, `oauth1a-third-party` or `oauth2`; null before anything is stored. */
+            kind: string | null;
+            /** @description What can be begun here. */
+            kinds: components["schemas"]["ConnectionKind"][];
+            /** @description What is the case, for the user of an app. */
+            message: string;
+            /** @description What the user should do. */
+            todo: string;
+            /** @description The page for this step, at IBKR; null if there is none. */
+            page: string | null;
+            /** @description The public files to upload, by name. */
+            files: {
+                [key: string]: string;
+            };
+            /**
+             * Format: date-time
+             * @description When this step began, or the session changed.
+             */
+            since: string;
+            /** @description When the bridge asks IBKR again, while it activates the keys; else null. */
+            next_try: string | null;
+        };
+        /**
+         * ConnectionKind
+         * @description How a user gives access.
+         * @enum {string}
+         */
+        ConnectionKind: "oauth1a" | "oauth1a-third-party";
+        /**
+         * ConnectionStep
+         * @description How far a user is.
+         * @enum {string}
+         */
+        ConnectionStep: "activating" | "authorize" | "connected" | "making_keys" | "not_begun" | "refused" | "signing_in" | "upload";
+        /**
+         * ConsumerMembers
+         * @description The keys of a company, as it registered them at IBKR. They serve all its users.
+         */
+        ConsumerMembers: {
+            consumer_key: string;
+            /** @description The private key, in PEM. */
+            signature_key: string;
+            /** @description The private key, in PEM. */
+            encryption_key: string;
+            /** @description The file that was registered, in PEM. */
+            dh_parameters: string;
+            /**
+             * @description IBKR's realm; the usual one if left out.
+             * @default
+             */
+            realm?: string;
+        };
+        /**
          * CredentialMembers
          * @description A credential, or the part of one that is known. What was imported earlier stays where it is not replaced.
          */
@@ -571,6 +631,18 @@ export interface components {
          */
         Mode: "live" | "paper";
         /**
+         * NewConnection
+         * @description A connection that begins.
+         */
+        NewConnection: {
+            kind: components["schemas"]["ConnectionKind"];
+            /**
+             * @description For `oauth1a`: the file of `openssl dhparam -2 2048` in PEM; the bridge makes one if null.
+             * @default null
+             */
+            dh_parameters?: string | null;
+        };
+        /**
          * NewProfile
          * @description A profile that is made while the bridge runs.
          */
@@ -592,6 +664,11 @@ export interface components {
              * @default trade
              */
             key?: components["schemas"]["ProfileKeyScope"] | null;
+            /**
+             * @description The name of an app's key that reaches the profile from now on; null for none.
+             * @default null
+             */
+            app_key?: string | null;
         };
         /**
          * NewProfileKey
@@ -1006,7 +1083,7 @@ export interface components {
              * @description What happened, for programs. A code never changes its meaning.
              * @enum {string}
              */
-            code: "account_not_allowed" | "account_not_found" | "ambiguous_symbol" | "bad_path" | "bad_request" | "busy" | "confirmation_required" | "duplicate_order" | "gateway_forbidden" | "gateway_protocol_error" | "gateway_timeout" | "gateway_unreachable" | "host_not_allowed" | "idempotency_mismatch" | "instrument_not_found" | "insufficient_scope" | "internal" | "invalid_key" | "journal_unavailable" | "maintenance" | "market_data_limit" | "method_not_allowed" | "not_bridged" | "not_supported" | "order_in_progress" | "order_limit_exceeded" | "order_not_found" | "order_not_placed" | "order_not_working" | "order_rejected" | "order_unknown" | "origin_not_allowed" | "paper_only" | "payload_too_large" | "penalty_box" | "profile_exists" | "profile_not_found" | "profile_required" | "rate_limited" | "read_only" | "reply_not_found" | "session_unavailable" | "shutting_down" | "trading_paused" | "unsupported_media_type" | "upstream_error" | "upstream_refused" | "uri_too_long" | "validation_failed";
+            code: "account_not_allowed" | "account_not_found" | "ambiguous_symbol" | "bad_path" | "bad_request" | "busy" | "confirmation_required" | "duplicate_order" | "gateway_forbidden" | "gateway_protocol_error" | "gateway_timeout" | "gateway_unreachable" | "host_not_allowed" | "idempotency_mismatch" | "instrument_not_found" | "insufficient_scope" | "internal" | "invalid_key" | "journal_unavailable" | "maintenance" | "market_data_limit" | "method_not_allowed" | "not_bridged" | "not_supported" | "order_in_progress" | "order_limit_exceeded" | "order_not_found" | "order_not_placed" | "order_not_working" | "order_rejected" | "order_unknown" | "origin_not_allowed" | "paper_only" | "payload_too_large" | "penalty_box" | "profile_exists" | "profile_not_found" | "profile_required" | "rate_limited" | "read_only" | "reply_not_found" | "request_token_unknown" | "session_unavailable" | "shutting_down" | "trading_paused" | "unsupported_media_type" | "upstream_error" | "upstream_refused" | "uri_too_long" | "validation_failed";
             /** @description What a developer or an operator can do about it. */
             hint: string;
             /** @description The id of the request, which the log has too. */
@@ -1266,6 +1343,14 @@ export interface components {
             kept: boolean;
         };
         /**
+         * ReturnedVerifier
+         * @description What the app's callback received from IBKR's page.
+         */
+        ReturnedVerifier: {
+            oauth_token: string;
+            oauth_verifier: string;
+        };
+        /**
          * Right
          * @description What an option gives the right to do.
          * @enum {string}
@@ -1340,6 +1425,13 @@ export interface components {
             waiting: number;
             /** @description How many were given up by the bridge and may still occupy a slot. Unit: calls. */
             ghost_calls: number;
+        };
+        /**
+         * StoredConsumer
+         * @description Whether the bridge has the keys of a company.
+         */
+        StoredConsumer: {
+            stored: boolean;
         };
         /**
          * StreamStatus

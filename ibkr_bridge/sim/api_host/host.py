@@ -73,7 +73,7 @@ class ApiHost:
         )
         self.third_party = ThirdParty(registry, self.checks, self.rules, self.users.paper_flags)
         self.oauth2 = OAuth2(self.rules, calendar, self.users.open_session)
-        self_service = SelfService(self.users)
+        self_service = SelfService(self.users, self.rules)
         life = SessionLife(self.rules, calendar)
         self._gate = Gate(
             self.clock,

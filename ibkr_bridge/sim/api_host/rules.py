@@ -42,6 +42,8 @@ class Rules:
     """Whether `/sso/validate` refuses sessions of OAuth 1.0a. IBKR only says that it is not for them."""
     refuse_every: int = 0
     """Every n-th signed call is answered with 401 although nothing is wrong with it; 0 for none."""
+    activation_s: float = 0.0
+    """After this time IBKR's servers know what was uploaded on the page; in truth after a night, or a weekend."""
     request_token_life_s: float = 600.0
     """How long a user may take on IBKR's page. It is not documented."""
     verifier_life_s: float = 300.0

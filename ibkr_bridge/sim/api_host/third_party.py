@@ -9,16 +9,16 @@ from __future__ import annotations
 import html
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from ibkr_bridge.sim.api_host.checks import Checks
 from ibkr_bridge.sim.api_host.oauth_request import OAuthRequest, RefusedError
+from ibkr_bridge.sim.api_host.page import page, read_form
 from ibkr_bridge.sim.api_host.registry import Consumer, Registry, make_token
 from ibkr_bridge.sim.api_host.rules import Rules
 from ibkr_bridge.sim.market.dispatch import MarketResponse, read_query
 from ibkr_bridge.sim.request_log import LoggedRequest
 
-HTML = "text/html;charset=utf-8"
 BAD_SIGNATURE = "Invalid signature"
 
 
@@ -86,27 +86,27 @@ class ThirdParty:
         query = read_query(logged.query)
         asked = self._find(query.get("oauth_token", ""), logged.at)
         if asked is None:
-            return MarketResponse(400, b"<html><body><h1>Unknown request token</h1></body></html>", HTML)
+            return page("Unknown request token", "<p>Go back to the app, and begin again.</p>", 400)
         names = "".join(f"<option>{html.escape(name)}</option>" for name in sorted(self._users()))
         hidden = "".join(
             f'<input type="hidden" name="{name}" value="{html.escape(query[name])}">'
             for name in ("oauth_token", "redirect_uri")
             if name in query
         )
-        page = (
-            f"<html><body><h1>Simulated login</h1><p>{html.escape(asked.consumer.key)} wants to trade for you.</p>"
-            f'<form method="post" action="/authorize">{hidden}<select name="username">{names}</select>'
-            '<button name="answer" value="yes">Agree</button><button name="answer" value="no">Cancel</button></form>'
-            "</body></html>"
+        return page(
+            "Simulated login",
+            f"<p>{html.escape(asked.consumer.key)} wants to trade for you.</p>"
+            f'<form method="post" action="/authorize">{hidden}'
+            f'<label>Sign in as <select name="username">{names}</select></label>'
+            '<button name="answer" value="yes">Agree</button><button name="answer" value="no">Cancel</button></form>',
         )
-        return MarketResponse(200, page.encode(), HTML)
 
     def take_answer(self, logged: LoggedRequest, address: str) -> MarketResponse:
         """Take the page's form, and send the browser to the callback; after a no without any token."""
-        form = dict(parse_qsl(logged.body.decode("utf-8", "replace"), keep_blank_values=True))
+        form = read_form(logged)
         asked = self._find(form.get("oauth_token", ""), logged.at)
         if asked is None or form.get("username") not in self._users():
-            return MarketResponse(400, b"<html><body><h1>Unknown user or request token</h1></body></html>", HTML)
+            return page("Unknown user or request token", "<p>Go back to the app, and begin again.</p>", 400)
         target = _callback(asked.consumer, form.get("redirect_uri", ""))
         if form.get("answer") == "yes":
             asked.username, asked.verifier, asked.verified_at = form["username"], make_token(), logged.at
@@ -114,7 +114,7 @@ class ThirdParty:
             target += ("&" if "?" in target else "?") + urlencode(tokens)
         else:
             del self._requests[asked.token]
-        return MarketResponse(302, b"", HTML, (("Location", target),))
+        return MarketResponse(302, b"", "text/html", (("Location", target),))
 
     def _check(self, request: OAuthRequest, now: float, *needed: str) -> Consumer:
         consumer = self._checks.find_consumer(request, now)

@@ -12,14 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.errors import GatewayProtocolError
 from ibkr_bridge.ibkr.bodies import parse_json
-from ibkr_bridge.oauth.credential import ThirdPartyCredential
+from ibkr_bridge.oauth.credential import Consumer, ThirdPartyCredential
 from ibkr_bridge.oauth.refusals import Refusal, refusal_of, words_of
 from ibkr_bridge.oauth.signing import load_rsa_key
 from ibkr_bridge.oauth.third_party import (
     ACCESS_TOKEN_PATH,
     REQUEST_TOKEN_PATH,
     AnswerUnusable,
-    Consumer,
     access_token_header,
     credential_of,
     request_token_header,
@@ -50,7 +49,7 @@ class Connect:
         self._clock = clock
 
     async def request_token(self) -> str:
-        """A request token, with which the user is sent to IBKR's page (`third_party.authorize_url`).
+        """A request token, with which the user is sent to IBKR's page (`ibkr_pages.authorize_page`).
 
         Raises:
             AccessRefused: IBKR refuses; it does so to consumers of the self-service.

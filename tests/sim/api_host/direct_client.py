@@ -106,7 +106,8 @@ class DirectClient:
 
     async def send(self, method: str, target: str, authorization: str = "", **options: Any) -> Reply:
         """Send one request as it is."""
-        headers = {**self.headers, **({"Authorization": authorization} if authorization else {})}
+        signed = {"Authorization": authorization} if authorization else {}
+        headers = {**self.headers, **signed, **options.pop("headers", {})}
         if method == "POST" and "json" not in options and "data" not in options:
             options["data"] = b""
         async with self.session.request(method, self.host.url + target, headers=headers, **options) as response:

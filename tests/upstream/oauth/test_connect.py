@@ -10,8 +10,8 @@ from yarl import URL
 
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import GatewayProtocolError
+from ibkr_bridge.oauth.credential import Consumer
 from ibkr_bridge.oauth.refusals import Refusal
-from ibkr_bridge.oauth.third_party import Consumer
 from ibkr_bridge.upstream.http.client import HttpClient
 from ibkr_bridge.upstream.oauth.access import AccessRefused
 from ibkr_bridge.upstream.oauth.connect import Connect
