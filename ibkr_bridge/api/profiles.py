@@ -111,13 +111,13 @@ async def logout(request: web.Request) -> web.Response:
 
 async def status(request: web.Request) -> web.Response:
     """What `GET /gateway/status` says, for a profile whose key the caller does not have."""
-    request[REQUEST_CONTEXT].chosen_profile = _managed(request).name
+    request[REQUEST_CONTEXT].chosen_profile = managed_profile(request).name
     return await gateway_routes.status(request)
 
 
 async def history(request: web.Request) -> web.Response:
     """What `GET /gateway/history` says, for a profile whose key the caller does not have."""
-    request[REQUEST_CONTEXT].chosen_profile = _managed(request).name
+    request[REQUEST_CONTEXT].chosen_profile = managed_profile(request).name
     return await past.history(request)
 
 

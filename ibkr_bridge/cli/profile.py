@@ -32,7 +32,10 @@ EXAMPLES = {
     "profile pause anna": "stop new orders of one profile",
     "profile keys anna --read": "a further key, which only reads",
     "profile forget anna": "remove it with its credential and keys; the journal stays",
+    "profile consumer": "the keys of a company, whose users connect on IBKR's page",
 }
+NAMELESS = ("list", "consumer")
+"""Verbs that concern no profile in particular."""
 SHOWN_ONCE = "This key is shown once. The app sends it as X-Bridge-Key:"
 
 
@@ -74,10 +77,11 @@ def build_parser() -> argparse.ArgumentParser:
         "resume": "allow new orders again",
         "logout": "end the login at IBKR",
         "forget": "remove a profile, its credential and its keys",
+        "consumer": "store the keys of a company that standard input has",
     }
     parsers = {verb: verbs.add_parser(verb, help=text, epilog=_example(verb)) for verb, text in texts.items()}
     for verb, each in parsers.items():
-        if verb != "list":
+        if verb not in NAMELESS:
             each.add_argument("name", metavar="NAME", help="of the profile: small letters, digits, hyphens")
         each.add_argument("--json", action="store_true", help="as JSON")
     parsers["new"].add_argument("--road", choices=["gateway", "oauth"], default="gateway", help="how it reaches IBKR")
@@ -90,13 +94,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], type=_setting, metavar="NAME=VALUE", help="a further setting"
     )
     parsers["history"].add_argument("--days", type=int, default=7, help="how many days, 1 to 90 (default: 7)")
+    parsers["consumer"].add_argument("--remove", action="store_true", help="remove them; connected users stay so")
     for verb in ("new", "keys"):
         parsers[verb].add_argument("--read", action="store_true", help="the key may only read")
     return parser
 
 
 def _example(verb: str) -> str:
-    return f"example: {PROGRAM} profile {verb}{'' if verb == 'list' else ' anna'}"
+    return f"example: {PROGRAM} profile {verb}{'' if verb in NAMELESS else ' anna'}"
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -122,9 +127,17 @@ def _new(args: argparse.Namespace, state_dir: Path | None) -> Any:
 
 
 def _import(args: argparse.Namespace, state_dir: Path | None) -> Any:
-    from ibkr_bridge.cli.profile_oauth import read_credential  # loads cryptography
+    from ibkr_bridge.cli.profile_oauth import PROMPTS, read_credential  # loads cryptography
 
-    return request(state_dir, "POST", f"/profiles/{args.name}/credential", read_credential(args))
+    return request(state_dir, "POST", f"/profiles/{args.name}/credential", read_credential(PROMPTS))
+
+
+def _consumer(args: argparse.Namespace, state_dir: Path | None) -> Any:
+    from ibkr_bridge.cli.profile_oauth import CONSUMER_PROMPTS, read_credential  # loads cryptography
+
+    if args.remove:
+        return request(state_dir, "DELETE", "/consumer")
+    return request(state_dir, "PUT", "/consumer", read_credential(CONSUMER_PROMPTS))
 
 
 def _status(args: argparse.Namespace, state_dir: Path | None) -> Any:
@@ -194,6 +207,10 @@ def _print_forgotten(answer: dict[str, Any]) -> None:
     _print(f"{answer['name']} is removed with its credential and keys. The journal of its orders stays.")
 
 
+def _print_consumer(answer: dict[str, Any]) -> None:
+    _print("The keys of the company are sealed." if answer["stored"] else "The keys of the company are removed.")
+
+
 def _print(text: str) -> None:
     print("\n".join(map(escape_unprintable, text.split("\n"))))
 
@@ -210,6 +227,7 @@ VERBS: dict[str, Callable[[argparse.Namespace, Path | None], Any]] = {
     "resume": _act,
     "logout": _act,
     "forget": _forget,
+    "consumer": _consumer,
 }
 DESCRIBE: dict[str, Callable[[dict[str, Any]], None]] = {
     "list": _print_list,
@@ -223,4 +241,5 @@ DESCRIBE: dict[str, Callable[[dict[str, Any]], None]] = {
     "resume": _print_line,
     "logout": _print_line,
     "forget": _print_forgotten,
+    "consumer": _print_consumer,
 }

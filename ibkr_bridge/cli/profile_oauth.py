@@ -27,6 +27,12 @@ PROMPTS: Mapping[str, str] = {
     "access_token": "access token",
     "access_token_secret": "access token secret",
 }
+CONSUMER_PROMPTS: Mapping[str, str] = {
+    "consumer_key": "consumer key",
+    "signature_key": "signature key (@FILE)",
+    "encryption_key": "encryption key (@FILE)",
+    "dh_parameters": "Diffie-Hellman parameters (@FILE)",
+}
 UPLOAD_TEXT = """What to do now, at IBKR:
   1. Open {page}
      and sign in with the username of this profile. Use this address wherever the account is.
@@ -61,14 +67,17 @@ def make_and_send_keys(args: argparse.Namespace, state_dir: Path | None) -> str:
     return UPLOAD_TEXT.format(page=UPLOAD_PAGE, folder=folder, program=PROGRAM, name=args.name)
 
 
-def read_credential(args: argparse.Namespace) -> dict[str, Any]:
+def read_credential(prompts: Mapping[str, str]) -> dict[str, Any]:
     """The members of a credential from standard input: JSON, or what a person types line by line.
+
+    Args:
+        prompts: what a person is asked for, by member.
 
     Raises:
         ControlFailed: the input is neither.
     """
     if sys.stdin.isatty():
-        return {name: _prompt(text) for name, text in PROMPTS.items()}
+        return {name: _from_file(_prompt(text)) for name, text in prompts.items()}
     text = sys.stdin.read(MAX_INPUT_BYTES)
     try:
         members = json.loads(text) if text.lstrip().startswith("{") else _lines(text)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from ibkr_bridge.cli.control_client import ControlFailed
-from ibkr_bridge.cli.profile_oauth import read_credential
+from ibkr_bridge.cli.profile_oauth import PROMPTS, read_credential
 from ibkr_bridge.oauth.ibkr_pages import UPLOAD_PAGE
 from ibkr_bridge.vault.key_file import new_key_line
-from tests.cli.command_runner import EXIT_FAILURE, EXIT_OK, Place, demo
+from tests.cli.command_runner import BRIDGE, EXIT_FAILURE, EXIT_OK, Place, demo
 from tests.oauth.credentials import credential
 
 UNREACHABLE = ("--set", "api_url=http://127.0.0.1:9")
@@ -51,11 +52,6 @@ def test_keys_are_made_sealed_and_uploaded_by_hand(place: Place) -> None:
     )
 
 
-def arguments(name: str) -> argparse.Namespace:
-    """The arguments of `profile import`."""
-    return argparse.Namespace(name=name)
-
-
 @pytest.mark.parametrize(
     ("text", "members"),
     [
@@ -70,7 +66,7 @@ def test_the_input_is_json_or_lines(monkeypatch: pytest.MonkeyPatch, text: str, 
     """A secret in the arguments could be read by every user of this machine."""
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
-    assert read_credential(arguments("ben")) == members
+    assert read_credential(PROMPTS) == members
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "no pairs", '{"signature_key": "@/no/such/file"}'])
@@ -79,7 +75,7 @@ def test_another_input_is_refused_in_words(monkeypatch: pytest.MonkeyPatch, text
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
     with pytest.raises(ControlFailed, match="input"):
-        read_credential(arguments("ben"))
+        read_credential(PROMPTS)
 
 
 def test_a_file_of_parameters_that_ibkr_refuses_makes_no_keys(place: Place) -> None:
@@ -91,3 +87,28 @@ def test_a_file_of_parameters_that_ibkr_refuses_makes_no_keys(place: Place) -> N
 
     assert made.returncode == EXIT_FAILURE
     assert "without -dsaparam" in made.stderr
+
+
+def test_the_keys_of_a_company_are_stored_and_removed(place: Place) -> None:
+    """Over the control socket: no private half is on a disk in plain, nor in the output."""
+    own = credential()
+    members = {
+        "consumer_key": "SHOPSKEYX",
+        "signature_key": own.signature_key,
+        "encryption_key": own.encryption_key,
+        "dh_parameters": "@dhparam.pem",
+    }
+    words = [sys.executable, str(BRIDGE), "profile", "consumer"]
+    stored = subprocess.run(
+        words,
+        cwd=place.home,
+        env=place.env,
+        input=json.dumps(members),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    removed = place.run("profile", "consumer", "--remove")
+
+    assert (stored.returncode, stored.stdout) == (EXIT_OK, "The keys of the company are sealed.\n"), stored.stderr
+    assert (removed.returncode, removed.stdout) == (EXIT_OK, "The keys of the company are removed.\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ibkr_bridge.profiles.company import OWNER as CONSUMER
 from ibkr_bridge.vault.file_store import FileStore
 from ibkr_bridge.vault.key_file import FileKeySource, parse_keys
 from ibkr_bridge.vault.store_port import Owner
@@ -42,10 +43,11 @@ def write_keys(tmp_path: Path, *lines: str) -> None:
 
 
 def save(tmp_path: Path, *lines: str) -> None:
-    """Seal a credential with these keys."""
+    """Seal a credential and the keys of a company with these keys."""
     keys = FileKeySource(parse_keys("\n".join(lines)))
     vault = Vault(FileStore(tmp_path / "state" / "credentials"), keys)
     asyncio.run(vault.save(Owner("user-17", "anna"), PlainCredential("oauth1a", SECRET)))
+    asyncio.run(vault.save(CONSUMER, PlainCredential("consumer", SECRET)))
 
 
 def migrate(place: Place, url: str) -> subprocess.CompletedProcess[str]:
@@ -75,9 +77,10 @@ def test_a_key_is_replaced_step_by_step(place: Place, tmp_path: Path) -> None:
     after = place.run("vault", "check", "--json")
 
     assert "sealed with an older key" in before.stdout
-    assert json.loads(rotated.stdout) == {"changed": 1}
+    assert json.loads(rotated.stdout) == {"changed": 2}
     assert json.loads(after.stdout)["credentials"] == [
-        {"profile": "anna", "kind": "oauth1a", "problem": None, "newest": True}
+        {"profile": "_consumer", "kind": "consumer", "problem": None, "newest": True},
+        {"profile": "anna", "kind": "oauth1a", "problem": None, "newest": True},
     ]
 
 
@@ -111,8 +114,8 @@ def test_credentials_move_into_a_database_and_back(place: Place, tmp_path: Path,
 
     assert "IBKR_BRIDGE_DATABASE_URL" in nowhere.stdout
     assert (there.returncode, checked.returncode, files) == (EXIT_OK, EXIT_OK, []), there.stdout
-    assert "1 credentials in the database" in checked.stdout
-    assert json.loads(back.stdout) == {"moved": 1}
+    assert "2 credentials in the database" in checked.stdout
+    assert json.loads(back.stdout) == {"moved": 2}
 
 
 def test_the_table_is_made_by_an_administrator(place: Place, server: Path, database: str) -> None:
