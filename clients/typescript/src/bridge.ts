@@ -57,6 +57,8 @@ export interface Bridge {
   events(options?: EventOptions): AsyncGenerator<BridgeEvent>;
   /** A token for a page. */
   token(options?: CallOptions & { scope?: Scope; seconds?: number }): Promise<IssuedToken>;
+  /** The same calls for another profile: the key of an app reaches several users. */
+  for(profile: string): Bridge;
   /** Route handlers for Next.js and other servers with the same form. */
   readonly route: RouteHandlers;
 }
@@ -65,7 +67,8 @@ export interface Bridge {
 export function createBridge(options: BridgeOptions = {}): Bridge {
   const transport = new Transport(options);
   const calls = { ...reads(transport), ...orderCalls(transport), events: eventsOf(transport) };
-  const bridge: Bridge = Object.assign(calls, { route: routeHandlers(() => bridge, transport) });
+  const of = (profile: string): Bridge => createBridge({ ...options, profile });
+  const bridge: Bridge = Object.assign(calls, { for: of, route: routeHandlers(() => bridge, transport) });
   return bridge;
 }
 

@@ -6,7 +6,7 @@
 // The key stays on the server. A page gets the bridge's answers, and of its errors only what a page may know.
 import type { Bridge } from "./bridge.js";
 import { BridgeError } from "./errors.js";
-import { errorOf, type Transport } from "./transport.js";
+import { errorOf, Transport } from "./transport.js";
 import type { AssetClass, OrderChange, OrderState, OrderTicket } from "./types.js";
 
 type Params = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -21,7 +21,14 @@ export interface ReadOptions {
   authorize?: (request: Request) => boolean | Promise<boolean>;
   /** The account of the route, if neither its path nor its query names one. */
   account?: string;
+  /**
+   * The profile of the sender, as the app's own sign-in knows it; null if nobody is signed in, who is refused. Nothing
+   * that a browser sends besides decides it.
+   */
+  profile?: ProfileOf;
 }
+
+export type ProfileOf = (request: Request) => string | null | Promise<string | null>;
 
 export interface WriteOptions extends ReadOptions {
   /** Whether the sender of a request may trade. There is no default: an open route would trade for everybody. */
@@ -158,19 +165,20 @@ const PATHS: readonly [method: string, pattern: RegExp, name: keyof typeof WORK]
 ];
 
 export function routeHandlers(bridge: () => Bridge, transport: Transport): RouteHandlers {
+  const of = (profile: string | undefined) => (profile === undefined ? bridge() : bridge().for(profile));
   const handler = (work: Work) => (options: ReadOptions = {}): RouteHandler => (request, context) =>
-    respond(request, options, async () => {
+    respond(request, options, async (profile) => {
       const incoming = new Incoming(request, (await context?.params) ?? {}, options);
-      return json(200, await work(bridge(), incoming));
+      return json(200, await work(of(profile), incoming));
     });
   const handlers = Object.fromEntries(Object.entries(WORK).map(([name, work]) => [name, handler(work)]));
   return {
     ...(handlers as Record<keyof typeof WORK, (options?: ReadOptions) => RouteHandler>),
-    events: (options = {}) => (request) => respond(request, options, () => passEvents(transport, request)),
+    events: (options = {}) => (request) => respond(request, options, (profile) => passEvents(transport, request, profile)),
     all: (options) => {
-      const route: RouteHandler = (request, context) => respond(request, options, async () => {
+      const route: RouteHandler = (request, context) => respond(request, options, async (profile) => {
         const path = await pathOf(context);
-        return path === "events" ? passEvents(transport, request) : dispatch(bridge(), request, path, options);
+        return path === "events" ? passEvents(transport, request, profile) : dispatch(of(profile), request, path, options);
       });
       return { GET: route, POST: route, PATCH: route, DELETE: route };
     },
@@ -193,30 +201,38 @@ async function dispatch(bridge: Bridge, request: Request, path: string, options:
   throw new BridgeError({ code: "not_bridged", status: 404, message: "the app has no such route", userMessage: APP_FAULT });
 }
 
-const APP_FAULT = "This app sent something that the trading connection does not accept.";
+export const APP_FAULT = "This app sent something that the trading connection does not accept.";
 
-async function respond(request: Request, options: ReadOptions, work: () => Promise<Response>): Promise<Response> {
+/** Answer a request of a page, whose sender is checked first. */
+export async function respond(
+  request: Request, options: SenderOptions, work: (profile: string | undefined) => Promise<Response>,
+): Promise<Response> {
   try {
-    await checkSender(request, options);
-    return await work();
+    return await work(await checkSender(request, options));
   } catch (error) {
     if (!(error instanceof BridgeError)) throw error;
     return json(statusFor(error), forPage(error));
   }
 }
 
-/** A page of another site must not use the sign-in of this one, and the app decides who may. */
-async function checkSender(request: Request, options: ReadOptions): Promise<void> {
+type SenderOptions = Pick<ReadOptions, "authorize" | "profile">;
+
+/** A page of another site must not use the sign-in of this one, and the app decides who may. Returns the profile. */
+async function checkSender(request: Request, options: SenderOptions): Promise<string | undefined> {
   const site = request.headers.get("sec-fetch-site") ?? "none";
   const isAllowed = ["same-origin", "none"].includes(site) && ((await options.authorize?.(request)) ?? true);
-  if (!isAllowed) {
+  // A sign-in that finds nobody must not fall back to the profile of the key.
+  const profile = options.profile === undefined ? undefined : (await options.profile(request)) || null;
+  if (!isAllowed || profile === null) {
     throw new BridgeError({ code: "insufficient_scope", status: 403, message: "the app does not allow it", userMessage: "This is not allowed." });
   }
+  return profile;
 }
 
-async function passEvents(transport: Transport, request: Request): Promise<Response> {
+async function passEvents(transport: Transport, request: Request, profile: string | undefined): Promise<Response> {
   const last = request.headers.get("last-event-id");
-  const reply = await transport.open({
+  const ofSender = profile === undefined ? transport : new Transport({ ...transport.options, profile });
+  const reply = await ofSender.open({
     ...{ method: "GET", path: `/events${new URL(request.url).search}`, signal: request.signal },
     headers: last === null ? {} : { "Last-Event-ID": last },
   });
@@ -241,7 +257,7 @@ function forPage(error: BridgeError): Record<string, unknown> {
   };
 }
 
-function json(status: number, body: unknown): Response {
+export function json(status: number, body: unknown): Response {
   return Response.json(body, { status, headers: { "Cache-Control": "no-store" } });
 }
 

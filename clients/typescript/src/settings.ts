@@ -6,6 +6,8 @@ export interface BridgeOptions {
   url?: string;
   /** Instead of the variable IBKR_BRIDGE_KEY. */
   key?: string;
+  /** The profile that the calls concern, for the key of an app with several users. */
+  profile?: string;
   /** Instead of the global `fetch`. */
   fetch?: typeof fetch;
   /** Seconds for the answer to a read; 85 if left out, which is longer than the bridge itself waits. */
@@ -19,15 +21,16 @@ export interface Access {
   key: string;
 }
 
+export type KeyName = "IBKR_BRIDGE_KEY" | "IBKR_BRIDGE_ADMIN_KEY";
 const EXAMPLE_KEY = "REPLACE_WITH_REAL_KEY";
 
-/** The address and the key. They are read at each call, so that a build needs neither. */
-export function readAccess(options: BridgeOptions): Access {
+/** The address and a key. They are read at each call, so that a build needs neither. */
+export function readAccess(options: BridgeOptions, keyName: KeyName): Access {
   if ("window" in globalThis && options.key === undefined) {
     throw fault("createBridge() belongs on the server: in a browser everybody could read the key");
   }
   const environment = "process" in globalThis ? process.env : {};
-  return { url: checkUrl(options.url ?? environment["IBKR_BRIDGE_URL"]), key: checkKey(options.key ?? environment["IBKR_BRIDGE_KEY"]) };
+  return { url: checkUrl(options.url ?? environment["IBKR_BRIDGE_URL"]), key: checkKey(options.key ?? environment[keyName], keyName) };
 }
 
 function checkUrl(text: string | undefined): string {
@@ -42,11 +45,11 @@ function checkUrl(text: string | undefined): string {
   return text;
 }
 
-function checkKey(key: string | undefined): string {
-  if (!key) throw fault("IBKR_BRIDGE_KEY is missing: write the key of the bridge into .env.local, without NEXT_PUBLIC_");
-  if (key === EXAMPLE_KEY) throw fault("IBKR_BRIDGE_KEY is still the example: write the key that the bridge has");
-  if (/[^!-~]/.test(key)) throw fault("IBKR_BRIDGE_KEY has a space or a character that no key has: copy it again");
-  if (/^["'].*["']$/.test(key)) throw fault("IBKR_BRIDGE_KEY has quotes around it: write the key without them");
+function checkKey(key: string | undefined, name: KeyName): string {
+  if (!key) throw fault(`${name} is missing: write the key of the bridge into .env.local, without NEXT_PUBLIC_`);
+  if (key === EXAMPLE_KEY) throw fault(`${name} is still the example: write the key that the bridge has`);
+  if (/[^!-~]/.test(key)) throw fault(`${name} has a space or a character that no key has: copy it again`);
+  if (/^["'].*["']$/.test(key)) throw fault(`${name} has quotes around it: write the key without them`);
   return key;
 }
 

@@ -1,6 +1,6 @@
 // Sends one call: with a deadline that is longer than the bridge's own, and a read once more if that does no harm.
 import { BridgeError, errorOfProblem } from "./errors.js";
-import { readAccess, type BridgeOptions } from "./settings.js";
+import { readAccess, type BridgeOptions, type KeyName } from "./settings.js";
 
 export type Query = Readonly<Record<string, string | number | boolean | readonly (string | number)[] | undefined>>;
 
@@ -12,7 +12,7 @@ export interface CallOptions {
 }
 
 export interface Call extends CallOptions {
-  method: "GET" | "POST" | "PATCH" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   path: string;
   query?: Query;
   body?: unknown;
@@ -26,7 +26,7 @@ const ORDER_S = 185;
 const MAX_REPEAT_DELAY_S = 5; // a page does not wait longer
 
 export class Transport {
-  constructor(readonly options: BridgeOptions) {}
+  constructor(readonly options: BridgeOptions, readonly keyName: KeyName = "IBKR_BRIDGE_KEY") {}
 
   /** The JSON of the answer. */
   async send<Answer>(call: Call): Promise<Answer> {
@@ -53,8 +53,9 @@ export class Transport {
 
   /** Send a request and return its response, whose body is not read yet. */
   async open(call: Call, body: string | null = null, deadline?: AbortSignal): Promise<Response> {
-    const { url, key } = readAccess(this.options);
+    const { url, key } = readAccess(this.options, this.keyName);
     const headers: Record<string, string> = { ...call.headers, "X-Bridge-Key": key };
+    if (this.options.profile !== undefined) headers["X-Bridge-Profile"] = this.options.profile;
     if (body !== null) headers["Content-Type"] = "application/json";
     if (call.wait !== undefined) headers["X-Bridge-Wait"] = String(call.wait);
     const init = { method: call.method, headers, body, cache: "no-store" as const, signal: call.signal ?? null };

@@ -99,6 +99,28 @@ test("the reads of the hooks are below the one route", async () => {
   ]);
 });
 
+test("the app's own sign-in decides the profile, and no header of a browser", async () => {
+  const { bridge, requests } = bridgeWith(Response.json({}), eventStream(""), Response.json({}));
+  const profile = async (request) => request.headers.get("cookie") === "user=ben" ? "ben" : undefined;
+  const { GET, POST } = bridge.route.all({ authorize, profile });
+  const headers = { Cookie: "user=ben", "X-Bridge-Profile": "anna" };
+  await GET(new Request(`${APP}/accounts`, { headers }), params({ path: ["accounts"] }));
+  await GET(new Request(`${APP}/events`, { headers }), params({ path: ["events"] }));
+  await POST(post("/accounts/DU1/orders", {}, headers), params({ path: ["accounts", "DU1", "orders"] }));
+  const nobody = await GET(new Request(`${APP}/accounts`, { headers: { "X-Bridge-Profile": "ben" } }), params({ path: ["accounts"] }));
+
+  assert.deepEqual(requests.map((request) => request.headers["X-Bridge-Profile"]), ["ben", "ben", "ben"]);
+  assert.deepEqual([nobody.status, (await nobody.json()).code], [403, "insufficient_scope"]);
+});
+
+test("a bridge may be for one profile", async () => {
+  const { bridge, requests } = bridgeWith(Response.json({}), Response.json({}));
+  await bridge.for("ben").accounts();
+  await bridge.accounts();
+
+  assert.deepEqual(requests.map((request) => request.headers["X-Bridge-Profile"]), ["ben", undefined]);
+});
+
 test("the events are below the one route too", async () => {
   const { bridge, requests } = bridgeWith(eventStream("event: gap\ndata: {}\n\n"));
   const reply = await bridge.route.all({ authorize }).GET(new Request(`${APP}/events`), params({ path: ["events"] }));

@@ -1575,10 +1575,21 @@ export type AssetClass = Schemas["AssetClass"];
 export type Balance = Schemas["Balance"];
 export type Bar = Schemas["Bar"];
 export type Candidate = Schemas["Candidate"];
+export type CheckedCredential = Schemas["CheckedCredential"];
+export type Connection = Schemas["Connection"];
+export type ConnectionKind = Schemas["ConnectionKind"];
+export type ConnectionStep = Schemas["ConnectionStep"];
+export type ConsumerMembers = Schemas["ConsumerMembers"];
+export type CredentialMembers = Schemas["CredentialMembers"];
 export type History = Schemas["History"];
 export type Instrument = Schemas["Instrument"];
+export type ImportedCredential = Schemas["ImportedCredential"];
 export type InstrumentSearch = Schemas["InstrumentSearch"];
 export type IssuedToken = Schemas["IssuedToken"];
+export type MadeProfile = Schemas["MadeProfile"];
+export type MadeProfileKey = Schemas["MadeProfileKey"];
+export type NewConnection = Schemas["NewConnection"];
+export type NewProfile = Schemas["NewProfile"];
 export type OpenQuestion = Schemas["OpenQuestion"];
 export type OrderChange = Schemas["OrderChange"];
 export type OrderEventEntry = Schemas["OrderEventEntry"];
@@ -1589,9 +1600,11 @@ export type Position = Schemas["Position"];
 export type PositionList = Schemas["PositionList"];
 export type Preview = Schemas["Preview"];
 export type Problem = Schemas["Problem"];
+export type ProfileList = Schemas["ProfileList"];
 export type ProfileStatus = Schemas["ProfileStatus"];
 export type Quote = Schemas["Quote"];
 export type QuoteList = Schemas["QuoteList"];
+export type ReturnedVerifier = Schemas["ReturnedVerifier"];
 export type Scope = Schemas["Scope"];
 export type Trade = Schemas["Trade"];
 export type TradeList = Schemas["TradeList"];
@@ -1725,6 +1738,8 @@ export interface BridgeOptions {
   url?: string;
   /** Instead of the variable IBKR_BRIDGE_KEY. */
   key?: string;
+  /** The profile that the calls concern, for the key of an app with several users. */
+  profile?: string;
   /** Instead of the global `fetch`. */
   fetch?: typeof fetch;
   /** Seconds for the answer to a read; 85 if left out, which is longer than the bridge itself waits. */
@@ -1738,15 +1753,16 @@ export interface Access {
   key: string;
 }
 
+export type KeyName = "IBKR_BRIDGE_KEY" | "IBKR_BRIDGE_ADMIN_KEY";
 const EXAMPLE_KEY = "REPLACE_WITH_REAL_KEY";
 
-/** The address and the key. They are read at each call, so that a build needs neither. */
-export function readAccess(options: BridgeOptions): Access {
+/** The address and a key. They are read at each call, so that a build needs neither. */
+export function readAccess(options: BridgeOptions, keyName: KeyName): Access {
   if ("window" in globalThis && options.key === undefined) {
     throw fault("createBridge() belongs on the server: in a browser everybody could read the key");
   }
   const environment = "process" in globalThis ? process.env : {};
-  return { url: checkUrl(options.url ?? environment["IBKR_BRIDGE_URL"]), key: checkKey(options.key ?? environment["IBKR_BRIDGE_KEY"]) };
+  return { url: checkUrl(options.url ?? environment["IBKR_BRIDGE_URL"]), key: checkKey(options.key ?? environment[keyName], keyName) };
 }
 
 function checkUrl(text: string | undefined): string {
@@ -1761,11 +1777,11 @@ function checkUrl(text: string | undefined): string {
   return text;
 }
 
-function checkKey(key: string | undefined): string {
-  if (!key) throw fault("IBKR_BRIDGE_KEY is missing: write the key of the bridge into .env.local, without NEXT_PUBLIC_");
-  if (key === EXAMPLE_KEY) throw fault("IBKR_BRIDGE_KEY is still the example: write the key that the bridge has");
-  if (/[^!-~]/.test(key)) throw fault("IBKR_BRIDGE_KEY has a space or a character that no key has: copy it again");
-  if (/^["'].*["']$/.test(key)) throw fault("IBKR_BRIDGE_KEY has quotes around it: write the key without them");
+function checkKey(key: string | undefined, name: KeyName): string {
+  if (!key) throw fault(`${name} is missing: write the key of the bridge into .env.local, without NEXT_PUBLIC_`);
+  if (key === EXAMPLE_KEY) throw fault(`${name} is still the example: write the key that the bridge has`);
+  if (/[^!-~]/.test(key)) throw fault(`${name} has a space or a character that no key has: copy it again`);
+  if (/^["'].*["']$/.test(key)) throw fault(`${name} has quotes around it: write the key without them`);
   return key;
 }
 
@@ -1785,7 +1801,7 @@ export interface CallOptions {
 }
 
 export interface Call extends CallOptions {
-  method: "GET" | "POST" | "PATCH" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   path: string;
   query?: Query;
   body?: unknown;
@@ -1799,7 +1815,7 @@ const ORDER_S = 185;
 const MAX_REPEAT_DELAY_S = 5; // a page does not wait longer
 
 export class Transport {
-  constructor(readonly options: BridgeOptions) {}
+  constructor(readonly options: BridgeOptions, readonly keyName: KeyName = "IBKR_BRIDGE_KEY") {}
 
   /** The JSON of the answer. */
   async send<Answer>(call: Call): Promise<Answer> {
@@ -1826,8 +1842,9 @@ export class Transport {
 
   /** Send a request and return its response, whose body is not read yet. */
   async open(call: Call, body: string | null = null, deadline?: AbortSignal): Promise<Response> {
-    const { url, key } = readAccess(this.options);
+    const { url, key } = readAccess(this.options, this.keyName);
     const headers: Record<string, string> = { ...call.headers, "X-Bridge-Key": key };
+    if (this.options.profile !== undefined) headers["X-Bridge-Profile"] = this.options.profile;
     if (body !== null) headers["Content-Type"] = "application/json";
     if (call.wait !== undefined) headers["X-Bridge-Wait"] = String(call.wait);
     const init = { method: call.method, headers, body, cache: "no-store" as const, signal: call.signal ?? null };
@@ -2095,7 +2112,14 @@ export interface ReadOptions {
   authorize?: (request: Request) => boolean | Promise<boolean>;
   /** The account of the route, if neither its path nor its query names one. */
   account?: string;
+  /**
+   * The profile of the sender, as the app's own sign-in knows it; null if nobody is signed in, who is refused. Nothing
+   * that a browser sends besides decides it.
+   */
+  profile?: ProfileOf;
 }
+
+export type ProfileOf = (request: Request) => string | null | Promise<string | null>;
 
 export interface WriteOptions extends ReadOptions {
   /** Whether the sender of a request may trade. There is no default: an open route would trade for everybody. */
@@ -2232,19 +2256,20 @@ const PATHS: readonly [method: string, pattern: RegExp, name: keyof typeof WORK]
 ];
 
 export function routeHandlers(bridge: () => Bridge, transport: Transport): RouteHandlers {
+  const of = (profile: string | undefined) => (profile === undefined ? bridge() : bridge().for(profile));
   const handler = (work: Work) => (options: ReadOptions = {}): RouteHandler => (request, context) =>
-    respond(request, options, async () => {
+    respond(request, options, async (profile) => {
       const incoming = new Incoming(request, (await context?.params) ?? {}, options);
-      return json(200, await work(bridge(), incoming));
+      return json(200, await work(of(profile), incoming));
     });
   const handlers = Object.fromEntries(Object.entries(WORK).map(([name, work]) => [name, handler(work)]));
   return {
     ...(handlers as Record<keyof typeof WORK, (options?: ReadOptions) => RouteHandler>),
-    events: (options = {}) => (request) => respond(request, options, () => passEvents(transport, request)),
+    events: (options = {}) => (request) => respond(request, options, (profile) => passEvents(transport, request, profile)),
     all: (options) => {
-      const route: RouteHandler = (request, context) => respond(request, options, async () => {
+      const route: RouteHandler = (request, context) => respond(request, options, async (profile) => {
         const path = await pathOf(context);
-        return path === "events" ? passEvents(transport, request) : dispatch(bridge(), request, path, options);
+        return path === "events" ? passEvents(transport, request, profile) : dispatch(of(profile), request, path, options);
       });
       return { GET: route, POST: route, PATCH: route, DELETE: route };
     },
@@ -2267,30 +2292,38 @@ async function dispatch(bridge: Bridge, request: Request, path: string, options:
   throw new BridgeError({ code: "not_bridged", status: 404, message: "the app has no such route", userMessage: APP_FAULT });
 }
 
-const APP_FAULT = "This app sent something that the trading connection does not accept.";
+export const APP_FAULT = "This app sent something that the trading connection does not accept.";
 
-async function respond(request: Request, options: ReadOptions, work: () => Promise<Response>): Promise<Response> {
+/** Answer a request of a page, whose sender is checked first. */
+export async function respond(
+  request: Request, options: SenderOptions, work: (profile: string | undefined) => Promise<Response>,
+): Promise<Response> {
   try {
-    await checkSender(request, options);
-    return await work();
+    return await work(await checkSender(request, options));
   } catch (error) {
     if (!(error instanceof BridgeError)) throw error;
     return json(statusFor(error), forPage(error));
   }
 }
 
-/** A page of another site must not use the sign-in of this one, and the app decides who may. */
-async function checkSender(request: Request, options: ReadOptions): Promise<void> {
+type SenderOptions = Pick<ReadOptions, "authorize" | "profile">;
+
+/** A page of another site must not use the sign-in of this one, and the app decides who may. Returns the profile. */
+async function checkSender(request: Request, options: SenderOptions): Promise<string | undefined> {
   const site = request.headers.get("sec-fetch-site") ?? "none";
   const isAllowed = ["same-origin", "none"].includes(site) && ((await options.authorize?.(request)) ?? true);
-  if (!isAllowed) {
+  // A sign-in that finds nobody must not fall back to the profile of the key.
+  const profile = options.profile === undefined ? undefined : (await options.profile(request)) || null;
+  if (!isAllowed || profile === null) {
     throw new BridgeError({ code: "insufficient_scope", status: 403, message: "the app does not allow it", userMessage: "This is not allowed." });
   }
+  return profile;
 }
 
-async function passEvents(transport: Transport, request: Request): Promise<Response> {
+async function passEvents(transport: Transport, request: Request, profile: string | undefined): Promise<Response> {
   const last = request.headers.get("last-event-id");
-  const reply = await transport.open({
+  const ofSender = profile === undefined ? transport : new Transport({ ...transport.options, profile });
+  const reply = await ofSender.open({
     ...{ method: "GET", path: `/events${new URL(request.url).search}`, signal: request.signal },
     headers: last === null ? {} : { "Last-Event-ID": last },
   });
@@ -2315,7 +2348,7 @@ function forPage(error: BridgeError): Record<string, unknown> {
   };
 }
 
-function json(status: number, body: unknown): Response {
+export function json(status: number, body: unknown): Response {
   return Response.json(body, { status, headers: { "Cache-Control": "no-store" } });
 }
 
@@ -2377,6 +2410,8 @@ export interface Bridge {
   events(options?: EventOptions): AsyncGenerator<BridgeEvent>;
   /** A token for a page. */
   token(options?: CallOptions & { scope?: Scope; seconds?: number }): Promise<IssuedToken>;
+  /** The same calls for another profile: the key of an app reaches several users. */
+  for(profile: string): Bridge;
   /** Route handlers for Next.js and other servers with the same form. */
   readonly route: RouteHandlers;
 }
@@ -2385,7 +2420,8 @@ export interface Bridge {
 export function createBridge(options: BridgeOptions = {}): Bridge {
   const transport = new Transport(options);
   const calls = { ...reads(transport), ...orderCalls(transport), events: eventsOf(transport) };
-  const bridge: Bridge = Object.assign(calls, { route: routeHandlers(() => bridge, transport) });
+  const of = (profile: string): Bridge => createBridge({ ...options, profile });
+  const bridge: Bridge = Object.assign(calls, { for: of, route: routeHandlers(() => bridge, transport) });
   return bridge;
 }
 
@@ -2449,4 +2485,141 @@ async function sendOrder(
     if (error instanceof BridgeError) error.idempotencyKey = idempotencyKey;
     throw error;
   }
+}
+
+// Route handlers for the page on which a user of the app connects to IBKR.
+//
+//     export const { GET, POST, DELETE } = admin.route.connection(user);
+//     export const GET = admin.route.callback({ ...user, to: "/connect" });
+//
+// Whose connection it is, the app's own sign-in decides (`profile`). The key that manages stays on the server.
+
+export interface ConnectionOptions extends Pick<WriteOptions, "authorize"> {
+  /** The profile of the sender, as the app's own sign-in knows it; null if nobody is signed in, who is refused. */
+  profile: ProfileOf;
+}
+
+export interface CallbackOptions extends ConnectionOptions {
+  /** The page to which the user returns, such as `/connect`. A failure is added as `?problem=`, in words for the user. */
+  to: string;
+}
+
+export interface ConnectionHandlers {
+  /** GET shows how far it is, POST `{"kind": …}` begins, DELETE ends. */
+  connection(options: ConnectionOptions): Record<"GET" | "POST" | "DELETE", RouteHandler>;
+  /** POST stores the tokens that IBKR's page shows. */
+  tokens(options: ConnectionOptions): RouteHandler;
+  /** POST asks IBKR now whether it accepts them. */
+  check(options: ConnectionOptions): RouteHandler;
+  /** GET is the callback that a company has registered at IBKR. */
+  callback(options: CallbackOptions): RouteHandler;
+}
+
+const TOKENS = ["consumer_key", "access_token", "access_token_secret"] as const;
+
+export function connectionHandlers(admin: () => Admin): ConnectionHandlers {
+  const handler = (options: ConnectionOptions, work: (name: string, request: Request) => Promise<unknown>): RouteHandler =>
+    (request) => respond(request, options, async (name) => json(200, await work(name ?? "", request)));
+  return {
+    connection: (options) => ({
+      GET: handler(options, (name) => admin().connection(name)),
+      POST: handler(options, async (name, request) => {
+        const [kind] = await textsOf(request, ["kind"]);
+        return admin().beginConnection(name, { kind: kind as ConnectionKind });
+      }),
+      DELETE: handler(options, (name) => admin().endConnection(name)),
+    }),
+    tokens: (options) => handler(options, async (name, request) => {
+      // Only what the page shows: a browser must not replace the keys.
+      const [consumer_key, access_token, access_token_secret] = await textsOf(request, TOKENS);
+      return admin().importCredential(name, { consumer_key, access_token, access_token_secret } as Record<string, string>);
+    }),
+    check: (options) => handler(options, (name) => admin().checkCredential(name)),
+    callback: (options) => (request) => returnFrom(admin(), request, options),
+  };
+}
+
+/** The texts of a body, which is an object of JSON. */
+async function textsOf(request: Request, names: readonly string[]): Promise<string[]> {
+  const body = (await request.json().catch(() => null)) as Record<string, unknown> | null;
+  return names.map((name) => {
+    const value = body?.[name];
+    if (typeof value === "string" && value.trim() !== "") return value.trim();
+    throw new BridgeError({ code: "validation_failed", status: 422, message: `${name} is missing`, field: name, userMessage: APP_FAULT });
+  });
+}
+
+/**
+ * Take what IBKR's page sent, and send the browser to the app's page, without the tokens in its address. The browser
+ * comes from another site; that the request token was made for this user is checked by the bridge.
+ */
+async function returnFrom(admin: Admin, request: Request, options: CallbackOptions): Promise<Response> {
+  const query = new URL(request.url).searchParams;
+  const [oauth_token, oauth_verifier] = [query.get("oauth_token"), query.get("oauth_verifier")];
+  let problem = "";
+  try {
+    const name = (await options.authorize(request)) ? await options.profile(request) : null;
+    if (name === null) problem = "Nobody is signed in to this app.";
+    else if (!oauth_token || !oauth_verifier) problem = "Interactive Brokers was not connected: you did not agree.";
+    else await admin.verifyConnection(name, { oauth_token, oauth_verifier });
+  } catch (error) {
+    if (!(error instanceof BridgeError)) throw error;
+    problem = error.userMessage;
+  }
+  const location = problem === "" ? options.to : `${options.to}?${new URLSearchParams({ problem })}`;
+  return new Response(null, { status: 303, headers: { Location: location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer" } });
+}
+
+// Profiles and their connections to IBKR, with the key that manages: IBKR_BRIDGE_ADMIN_KEY. It reaches no account.
+
+export interface Admin {
+  profiles(options?: CallOptions): Promise<ProfileList>;
+  /** Make a profile. With `app_key`, an app's key reaches it from now on, so that a new user needs no restart. */
+  createProfile(profile: NewProfile, options?: CallOptions): Promise<MadeProfile>;
+  /** Remove a profile, its credential and its keys. The journal of its orders stays. */
+  forgetProfile(name: string, options?: CallOptions): Promise<{ name: string }>;
+  addKey(name: string, scope: "read" | "trade", options?: CallOptions): Promise<MadeProfileKey>;
+  /** How far a user is who connects to IBKR, and what he should do. */
+  connection(name: string, options?: CallOptions): Promise<Connection>;
+  beginConnection(name: string, connection: NewConnection, options?: CallOptions): Promise<Connection>;
+  /** What the callback received from IBKR's page. It works once, and only for the profile that began. */
+  verifyConnection(name: string, returned: ReturnedVerifier, options?: CallOptions): Promise<Connection>;
+  /** Sign out, and remove the credential. */
+  endConnection(name: string, options?: CallOptions): Promise<Connection>;
+  /** Store the tokens of IBKR's page, or a whole credential. */
+  importCredential(name: string, members: CredentialMembers, options?: CallOptions): Promise<ImportedCredential>;
+  /** Ask IBKR now whether it accepts the credential. */
+  checkCredential(name: string, options?: CallOptions): Promise<CheckedCredential>;
+  /** Store the keys of a company, with which its users connect. */
+  saveConsumer(members: ConsumerMembers, options?: CallOptions): Promise<{ stored: boolean }>;
+  forgetConsumer(options?: CallOptions): Promise<{ stored: boolean }>;
+  /** Route handlers for the page on which a user connects. */
+  readonly route: ConnectionHandlers;
+}
+
+/** The bridge at IBKR_BRIDGE_URL, with the key IBKR_BRIDGE_ADMIN_KEY. Both are read at the first call. */
+export function createAdmin(options: Omit<BridgeOptions, "profile"> = {}): Admin {
+  const calls = adminCalls(new Transport(options, "IBKR_BRIDGE_ADMIN_KEY"));
+  const admin: Admin = Object.assign(calls, { route: connectionHandlers(() => admin) });
+  return admin;
+}
+
+function adminCalls(transport: Transport): Omit<Admin, "route"> {
+  const send = <Answer>(method: Call["method"], path: string, body: unknown, options: CallOptions = {}): Promise<Answer> =>
+    transport.send<Answer>({ method, path, body, signal: options.signal, wait: options.wait });
+  const of = (name: string, part = ""): string => `/profiles/${encodeURIComponent(name)}${part}`;
+  return {
+    profiles: (options) => send("GET", "/profiles", undefined, options),
+    createProfile: (profile, options) => send("POST", "/profiles", profile, options),
+    forgetProfile: (name, options) => send("DELETE", of(name), undefined, options),
+    addKey: (name, scope, options) => send("POST", of(name, "/keys"), { scope }, options),
+    connection: (name, options) => send("GET", of(name, "/connection"), undefined, options),
+    beginConnection: (name, connection, options) => send("POST", of(name, "/connection"), connection, options),
+    verifyConnection: (name, returned, options) => send("POST", of(name, "/connection/verifier"), returned, options),
+    endConnection: (name, options) => send("DELETE", of(name, "/connection"), undefined, options),
+    importCredential: (name, members, options) => send("POST", of(name, "/credential"), members, options),
+    checkCredential: (name, options) => send("POST", of(name, "/check"), undefined, options),
+    saveConsumer: (members, options) => send("PUT", "/consumer", members, options),
+    forgetConsumer: (options) => send("DELETE", "/consumer", undefined, options),
+  };
 }
