@@ -13,7 +13,19 @@ from ibkr_bridge import VERSION
 from ibkr_bridge.api.documents import CLIENT_FILE
 
 SOURCE = Path(__file__).resolve().parents[1] / "clients" / "typescript" / "src"
-MODULES = ("schema", "types", "errors", "settings", "transport", "topics", "events", "routes", "bridge", "connection-routes", "admin")
+MODULES = (
+    "schema",
+    "types",
+    "errors",
+    "settings",
+    "transport",
+    "topics",
+    "events",
+    "routes",
+    "bridge",
+    "connection-routes",
+    "admin",
+)
 OWN_IMPORT = re.compile(r'^import [^;]*? from "\./[^"]+";\n', re.MULTILINE)
 HEAD = """\
 // IBKR Bridge for TypeScript, version {version}: the package @ibkr-bridge/client as one file, without its React hooks.

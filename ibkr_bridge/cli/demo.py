@@ -16,6 +16,7 @@ from typing import Any
 from ibkr_bridge.cli import EXIT_FAILURE, EXIT_MISCONFIGURED, EXIT_OK, control_path, given_path, port, settings_message
 from ibkr_bridge.cli.command_parser import new_parser
 from ibkr_bridge.cli.demo_file import DemoFile
+from ibkr_bridge.cli.demo_users import DEFAULT_ACTIVATION_S, DEFAULT_CALLBACK, DemoUsers, open_users
 from ibkr_bridge.cli.env_file import EnvFileError, read_lines, write_settings
 from ibkr_bridge.cli.serve import start_failure
 from ibkr_bridge.cli.sim import position_count
@@ -57,6 +58,7 @@ EXAMPLES = {
     "demo": "at the port of IBKR_BRIDGE_URL",
     "demo --port 8010": "at another port",
     "demo --write-env ../app/.env": "write its address and its key into the file of an app",
+    "demo --users": "with a second user, who connects to a simulated api.ibkr.com",
 }
 
 
@@ -105,6 +107,25 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="set IBKR_BRIDGE_URL and IBKR_BRIDGE_KEY in this file, such as the .env of your app",
     )
+    users = parser.add_argument_group("a second user, ben, who connects without a Gateway")
+    users.add_argument(
+        "--users",
+        action="store_true",
+        help="a simulated api.ibkr.com and keys of an app; --write-env sets IBKR_BRIDGE_ADMIN_KEY too",
+    )
+    users.add_argument(
+        "--api-port", type=port, default=0, metavar="N", help="port of api.ibkr.com (default: a free one)"
+    )
+    users.add_argument(
+        "--callback", default=DEFAULT_CALLBACK, metavar="URL", help=f"callback of the app (default: {DEFAULT_CALLBACK})"
+    )
+    users.add_argument(
+        "--activation-seconds",
+        type=float,
+        default=DEFAULT_ACTIVATION_S,
+        metavar="N",
+        help=f"how long IBKR takes to activate keys (default: {DEFAULT_ACTIVATION_S:.0f}); in truth a night",
+    )
     return parser
 
 
@@ -141,7 +162,10 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
             return EXIT_FAILURE
         _report("2/3 starting the bridge")
         settings = settings.with_gateway(simulator.url)
-        bridge = Bridge(settings, bus, redactor, env=os.environ, demo=_commands(lambda: bridge.url))
+        users = await resources.enter_async_context(open_users(simulator, settings, args)) if args.users else None
+        settings = users.settings if users is not None else settings
+        options = users.options if users is not None else None
+        bridge = Bridge(settings, bus, redactor, env=os.environ, options=options, demo=_commands(lambda: bridge.url))
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
         await bridge.start()
@@ -153,13 +177,16 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
         resources.push_async_callback(control.stop)
         _report("3/3 signing in and opening the brokerage session")
         await bridge.profile.keeper.wait_until_up(Layer.BROKERAGE, LOGIN_TIMEOUT_S)
-        if args.write_env is not None and not _write_env(args.write_env, bridge.url, settings.key):
+        if users is not None:
+            await users.add_company(bridge.connections)
+        app = users.app_settings if users is not None else {"IBKR_BRIDGE_KEY": settings.key}
+        if args.write_env is not None and not _write_env(args.write_env, {"IBKR_BRIDGE_URL": bridge.url, **app}):
             await bridge.finish()
             return EXIT_FAILURE
         if settings.key == DEMO_KEY:
             demo_file = DemoFile(bridge.url, simulator.url, str(settings.state_dir), settings.key).write()
             resources.callback(demo_file.unlink, missing_ok=True)
-        print(_welcome(bridge.url, simulator.url, settings.key), flush=True)
+        print(_welcome(bridge.url, simulator.url, settings.key, users), flush=True)
         await bridge.stop.wait()
         unfinished = await bridge.finish()
     return EXIT_FAILURE if bridge.failed or unfinished else EXIT_OK
@@ -185,24 +212,26 @@ def _report(step: str) -> None:
     print(f"  {step} ...", flush=True)
 
 
-def _write_env(path: Path, url: str, key: str) -> bool:
-    """Write address and key into an app's file; return False if that is not possible, and say why."""
+def _write_env(path: Path, settings: Mapping[str, str]) -> bool:
+    """Write address and keys into an app's file; return False if that is not possible, and say why."""
     try:
-        write_settings(path, {"IBKR_BRIDGE_URL": url, "IBKR_BRIDGE_KEY": key})
+        write_settings(path, settings)
     except EnvFileError as exc:
         print(exc, file=sys.stderr)
         return False
-    print(f"IBKR_BRIDGE_URL and IBKR_BRIDGE_KEY were written into {path}, readable by you alone.", flush=True)
+    *names, last = settings
+    print(f"{', '.join(names)} and {last} were written into {path}, readable by you alone.", flush=True)
     return True
 
 
-def _welcome(url: str, gateway: str, key: str) -> str:
+def _welcome(url: str, gateway: str, key: str, users: DemoUsers | None) -> str:
     """What to try. A key that a person has set may be a real one and is never printed."""
     is_demo_key = key == DEMO_KEY
     key_line = f"  export IBKR_BRIDGE_KEY={key}\n" if is_demo_key else ""
     without_settings = "Or without any setting: python bridge.py status (doctor, orders)\n" if is_demo_key else ""
     export = f"{key_line}  export IBKR_BRIDGE_URL={url}\n"
-    text = WELCOME.format(gateway=gateway, url=url, export=export, without_settings=without_settings)
+    about_users = users.welcome if users is not None else ""
+    text = about_users + WELCOME.format(gateway=gateway, url=url, export=export, without_settings=without_settings)
     return "\n" + name_commands(text)
 
 

@@ -41,8 +41,13 @@ MIN_GAP_S: Mapping[Refusal, float] = {
 
 @dataclass
 class HandshakeRation:
-    """The attempts so far. All times are seconds of one clock."""
+    """The attempts so far. All times are seconds of one clock.
 
+    Args:
+        inactive_gap_s: the least gap while IBKR activates a consumer key; a demo does not last for an hour.
+    """
+
+    inactive_gap_s: float = HOUR_S
     _failed_in_a_row: int = 0
     _attempted_at: float = float("-inf")
     _min_gap_s: float = 0.0
@@ -77,7 +82,8 @@ class HandshakeRation:
         """The attempt ended with a refusal."""
         if refusal in NOT_ASKED:
             self._attempted_at, self._failed_in_a_row = self._attempted_at - NEW_CREDENTIAL_GAP_S, 0
-        self._min_gap_s = MIN_GAP_S.get(refusal, 0.0)
+        gaps = {**MIN_GAP_S, Refusal.INACTIVE: self.inactive_gap_s}
+        self._min_gap_s = gaps.get(refusal, 0.0)
 
     def record_success(self) -> None:
         """IBKR gave access."""

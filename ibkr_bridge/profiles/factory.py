@@ -112,7 +112,11 @@ def build_profile(
         return settings.state_dir / f"{name}.{kind}.{extension}" if settings.state_dir else None
 
     # The keeper is built below, and the road asks it for the session id.
-    road = road_of(settings, load_credential, clock, bus, redactor, file, lambda: keeper.session_id())  # noqa: PLW0108
+    road = road_of(
+        *(settings, load_credential, clock, bus, redactor, file),
+        session_id=lambda: keeper.session_id(),  # noqa: PLW0108
+        ration=options.handshake_ration(),
+    )
     upstream = road.upstream
     limits = options.limits or Limits.of(upstream.traits)
     ceiling = ceiling or AddressCeiling(clock)

@@ -12,6 +12,7 @@ from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import Settings
 from ibkr_bridge.oauth.credential import Credential, OAuth2Credential, secrets_of
+from ibkr_bridge.oauth.handshake_ration import HandshakeRation
 from ibkr_bridge.oauth.refusals import Refusal
 from ibkr_bridge.oauth.signing_keys import OAuth1Keys
 from ibkr_bridge.profiles.credentials import LoadCredential
@@ -61,6 +62,7 @@ def build(
     bus: events.Bus,
     redactor: Redactor,
     session_id: Callable[[], str],
+    ration: HandshakeRation,
 ) -> Road:
     """See `roads.oauth_road`."""
     address = settings.api_url
@@ -83,7 +85,7 @@ def build(
         return credential
 
     stored = StoredAccess(load_and_hide, lambda credential: access_maker(credential, http, base, clock))
-    access = AccessKeeper(stored, clock, bus, redactor.add_secret)
+    access = AccessKeeper(stored, clock, bus, redactor.add_secret, ration)
     upstream = ApiClient(*(base, http, access, traits, wording, tls, session_id, settings.local_address))
     return Road(
         upstream,

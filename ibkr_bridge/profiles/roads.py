@@ -12,6 +12,7 @@ from pathlib import Path
 from ibkr_bridge import events
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import RoadKind, Settings
+from ibkr_bridge.oauth.handshake_ration import HandshakeRation
 from ibkr_bridge.profiles.credentials import LoadCredential
 from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.redaction import Redactor
@@ -60,6 +61,7 @@ def oauth_road(
     redactor: Redactor,
     state_file: StateFile,
     session_id: Callable[[], str],
+    ration: HandshakeRation,
 ) -> Road:
     """To IBKR's Web API without a Gateway.
 
@@ -69,13 +71,14 @@ def oauth_road(
         load_credential: returns the credential that signs in the username.
         state_file: not used: nothing of this road is kept over a restart.
         session_id: returns IBKR's session id from the last tickle; empty if there is none.
+        ration: says when IBKR may be asked for access.
 
     Raises:
         OSError: the CA file cannot be read as certificates.
     """
     from ibkr_bridge.profiles.oauth_road import build  # loads cryptography
 
-    return build(settings, load_credential, clock, bus, redactor, session_id)
+    return build(settings, load_credential, clock, bus, redactor, session_id, ration)
 
 
 def road_of(
@@ -86,6 +89,7 @@ def road_of(
     redactor: Redactor,
     state_file: StateFile,
     session_id: Callable[[], str],
+    ration: HandshakeRation,
 ) -> Road:
     """The road that the settings name.
 
@@ -94,4 +98,4 @@ def road_of(
     """
     if settings.road is RoadKind.GATEWAY:
         return gateway_road(settings, clock, bus, redactor, state_file, session_id)
-    return oauth_road(settings, load_credential, clock, bus, redactor, state_file, session_id)
+    return oauth_road(settings, load_credential, clock, bus, redactor, state_file, session_id, ration)

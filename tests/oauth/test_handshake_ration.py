@@ -100,3 +100,15 @@ def test_no_schedule_asks_more_than_a_few_times_an_hour(history: list[tuple[Refu
             ration.record_refusal(refusal)
 
     assert all(sum(at - HOUR_S < each <= at for each in attempts) <= HOUR_S / REQUEST_GAP_S + 5 for at in attempts)
+
+
+def test_a_demo_asks_sooner_for_a_key_that_is_activated() -> None:
+    """Other refusals have their usual gap."""
+    ration = HandshakeRation(inactive_gap_s=7.0)
+    waits = []
+    for refusal in (Refusal.INACTIVE, Refusal.MISMATCH):
+        ration.record_attempt(0.0)
+        ration.record_refusal(refusal)
+        waits.append(ration.wait_s(0.0))
+
+    assert waits == [7.0, HOUR_S]

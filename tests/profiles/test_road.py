@@ -8,6 +8,7 @@ import pytest
 
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.events import Bus
+from ibkr_bridge.oauth.handshake_ration import HandshakeRation
 from ibkr_bridge.profiles.road import Road
 from ibkr_bridge.profiles.roads import road_of
 from ibkr_bridge.redaction import Redactor
@@ -19,7 +20,7 @@ async def open_road(kind: str, tmp_path: Path, **env: str) -> Road:
     """The road of this kind."""
     settings = settings_for("http://127.0.0.1:9", tmp_path, IBKR_BRIDGE_ROAD=kind, **env)
     files = {"cookies": tmp_path / "cookies.json"}
-    road = road_of(settings, load_credential, SystemClock(), Bus(), Redactor(), files.get, str)
+    road = road_of(settings, load_credential, SystemClock(), Bus(), Redactor(), files.get, str, HandshakeRation())
     await road.upstream.close()
     return road
 

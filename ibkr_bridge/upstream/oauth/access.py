@@ -95,16 +95,22 @@ class AccessKeeper:
     Args:
         maker: gets it from IBKR.
         add_secret: registers its texts for redaction.
+        ration: says when IBKR may be asked; the usual one if it is left out.
     """
 
     def __init__(
-        self, maker: AccessMaker, clock: Clock, bus: events.Bus, add_secret: Callable[[str], None] = lambda _: None
+        self,
+        maker: AccessMaker,
+        clock: Clock,
+        bus: events.Bus,
+        add_secret: Callable[[str], None] = lambda _: None,
+        ration: HandshakeRation | None = None,
     ) -> None:
         self._maker = maker
         self._clock = clock
         self._bus = bus
         self._add_secret = add_secret
-        self._ration = HandshakeRation()
+        self._ration = ration or HandshakeRation()
         self._current: _Current | None = None
         self._running: asyncio.Task[None] | None = None
         self._has_worked = False
