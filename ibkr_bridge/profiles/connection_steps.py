@@ -90,6 +90,11 @@ REFUSALS: Mapping[str, Advice] = {
     "gateway_forbidden": Advice("Interactive Brokers refuses this server.", f"{OPERATOR}, and wait some minutes."),
 }
 """By the reason of the session, or of the vault."""
+NOT_CONNECTED = Advice("Interactive Brokers is not connected.", "Begin the connection.")
+ACTIVATING = Advice(
+    "Interactive Brokers has not taken your keys over yet. It does so at night, at times only at the weekend.",
+    "Wait, and change nothing on the page of Interactive Brokers: every change begins that time anew.",
+)
 SIGNING_IN = Advice("The connection is signing in at Interactive Brokers.", "Wait a few seconds.")
 WAITING: Mapping[str, Advice] = {
     "competing": Advice(
@@ -143,7 +148,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Step.NOT_BEGUN,
         lambda facts: not facts.has_credential,
-        _said("Interactive Brokers is not connected.", "Begin the connection."),
+        lambda _: NOT_CONNECTED,
     ),
     Rule(
         Step.CONNECTED,
@@ -153,10 +158,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Step.ACTIVATING,
         lambda facts: facts.state is SessionState.ACTIVATING,
-        _said(
-            "Interactive Brokers has not taken your keys over yet. It does so at night, at times only at the weekend.",
-            "Wait, and change nothing on the page of Interactive Brokers: every change begins that time anew.",
-        ),
+        lambda _: ACTIVATING,
     ),
     Rule(Step.REFUSED, lambda facts: facts.reason in REFUSALS, lambda facts: REFUSALS[facts.reason]),
     Rule(Step.SIGNING_IN, lambda _: True, lambda facts: WAITING.get(facts.reason, SIGNING_IN)),
@@ -168,3 +170,17 @@ def step_of(facts: ConnectionFacts) -> tuple[Step, Advice]:
     """The step that a user has reached, and what to say to him."""
     rule = next(rule for rule in RULES if rule.holds(facts))
     return rule.step, rule.advice(facts)
+
+
+ABOUT_CREDENTIAL: Mapping[str, Advice] = {
+    **REFUSALS,
+    "credential_missing": NOT_CONNECTED,
+    "activating": ACTIVATING,
+}
+"""What to say of a session that fails for its credential, by its reason."""
+
+
+def session_advice(state: SessionState, reason: str) -> Advice | None:
+    """What to say of a session that has no access with its credential; None for any other."""
+    is_about_credential = state in (SessionState.ACTIVATING, SessionState.CREDENTIAL_REFUSED)
+    return ABOUT_CREDENTIAL.get(reason) if is_about_credential else None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ibkr_bridge.config.settings import RoadKind
-from ibkr_bridge.profiles.connection_steps import REFUSALS, WAITING, ConnectionFacts, Step, step_of
+from ibkr_bridge.profiles.connection_steps import REFUSALS, WAITING, ConnectionFacts, Step, session_advice, step_of
 from ibkr_bridge.session.state_machine import REASONS, SessionState
 
 MISSING = {"state": SessionState.CREDENTIAL_REFUSED, "reason": "credential_missing"}
@@ -78,3 +78,15 @@ def test_the_tables_name_reasons_that_exist() -> None:
     known = {*REASONS.values(), "maintenance"}
 
     assert (REFUSALS.keys() | WAITING.keys()) - known == set()
+
+
+def test_a_session_without_access_has_the_words_of_its_connection() -> None:
+    """An app that shows only the session says the same."""
+    missing = session_advice(SessionState.CREDENTIAL_REFUSED, "credential_missing")
+    activating = session_advice(SessionState.ACTIVATING, "activating")
+
+    assert missing == step_of(NOTHING)[1]
+    assert activating is not None
+    assert "at night" in activating.message
+    assert session_advice(SessionState.UNREACHABLE, "gateway_forbidden") is None
+    assert session_advice(SessionState.READY, "ready") is None

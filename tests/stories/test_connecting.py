@@ -146,6 +146,8 @@ async def company(setup: Setup) -> Setup:
 async def test_a_user_connects_by_uploading_keys(setup: Setup) -> None:
     """From nothing to an order, with the routes alone; each step says what to do."""
     assert await setup.step("ben") == "not_begun"
+    session = (await setup.harness.get("/session", key=setup.app, headers={"X-Bridge-Profile": "ben"})).json
+    assert (session["message"], session["action"]["kind"]) == ("Interactive Brokers is not connected.", "none")
     begun = await setup.begin("ben", SELF_SERVICE)
     assert (begun.status, begun.json["step"], begun.json["kinds"]) == (200, "making_keys", ["oauth1a"])
     ready = await setup.wait_for_keys("ben")

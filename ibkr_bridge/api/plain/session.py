@@ -12,6 +12,7 @@ from ibkr_bridge.conditions import condition
 from ibkr_bridge.errors import BridgeError
 from ibkr_bridge.ibkr.endpoint import Effect
 from ibkr_bridge.models.session import Action, ActionKind, Condition, Mode, Session
+from ibkr_bridge.profiles.connection_steps import session_advice
 from ibkr_bridge.profiles.profile import Profile
 from ibkr_bridge.server.app_keys import REQUEST_CONTEXT, profile_of
 from ibkr_bridge.server.user_messages import advice_on
@@ -44,7 +45,7 @@ def describe_session(
     """
     is_ready = checked.state is SessionState.READY
     error = None if is_ready else unavailable_error(profile.keeper, checked)
-    message, action = _message_and_action(profile, error)
+    message, action = _message_and_action(profile, checked, error)
     is_stopped = any(each.stops for each in conditions)
     return Session(
         state=checked.state.value,
@@ -61,9 +62,14 @@ def describe_session(
     )
 
 
-def _message_and_action(profile: Profile, error: BridgeError | None) -> tuple[str, Action]:
+def _message_and_action(
+    profile: Profile, checked: state_machine.Session, error: BridgeError | None
+) -> tuple[str, Action]:
     if error is None:
         return READY_MESSAGE, Action(ActionKind.NONE, None)
+    about_credential = session_advice(checked.state, checked.reason)
+    if about_credential is not None:  # nothing is being restored: the user has to connect, or to wait for a night
+        return about_credential.message, Action(ActionKind.NONE, None)
     advice = advice_on(error)
     url = str(profile.settings.gateway_url) if advice.kind is ActionKind.SIGN_IN else None
     return advice.user_message, Action(advice.kind, url)
