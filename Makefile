@@ -108,7 +108,7 @@ $(APP): examples/nextjs/package-lock.json $(CLIENT) $(CLIENT_SOURCES)
 	@touch $@
 
 test-browser: $(RUN) $(APP) $(BROWSER)
-	@cd tests/browser && node --test --test-timeout=600000
+	@cd tests/browser && node --test --test-concurrency=1 --test-timeout=600000
 
 $(BROWSER): tests/browser/package-lock.json
 	@cd tests/browser && npm ci --silent

@@ -39,7 +39,8 @@ if listens "$PORT"; then
     exit 1
 fi
 echo "1/3 starting the demo: a simulated Gateway, and the bridge on a free port ..."
-IBKR_BRIDGE_URL=http://127.0.0.1:0 "$PYTHON" ../../bridge.py demo --write-env "$WORK/env" >"$WORK/demo.log" 2>&1 &
+IBKR_BRIDGE_URL=http://127.0.0.1:0 "$PYTHON" ../../bridge.py demo --users --write-env "$WORK/env" \
+    --callback "http://localhost:$PORT/api/ibkr/connection/callback" >"$WORK/demo.log" 2>&1 &
 DEMO=$!
 wait_for 30 "$DEMO" test -s "$WORK/env" || fail "The demo did not start:" "$WORK/demo.log"
 set -a
@@ -59,6 +60,7 @@ APP=$!
 wait_for 30 "$APP" listens "$PORT" || fail "The app did not start:" "$WORK/app.log"
 echo
 echo "Open http://localhost:$PORT in a browser. Ctrl-C ends everything."
+echo "Anna is connected; Ben connects at http://localhost:$PORT/connect, as the user ben of a simulated IBKR."
 echo "Make something go wrong, in another terminal: .venv/bin/python bridge.py trigger sso-lost (then: trigger clear)"
 wait -n "$DEMO" "$APP" || true
 fail "The demo or the app has ended:" "$WORK/demo.log"

@@ -25,7 +25,7 @@ from ibkr_bridge.sim.simulator import Simulator
 if TYPE_CHECKING:
     from ibkr_bridge.sim.api_host import ApiHost, UserKeys
 
-BEN, BENS_ACCOUNT = "ben", "DU7654321"
+BEN, BENS_ACCOUNT = "ben", "DU4242424"
 COMPANY = "DEMOCOMPANY"
 DEFAULT_CALLBACK = "http://localhost:3000/api/ibkr/connection/callback"
 DEFAULT_ACTIVATION_S = 20.0

@@ -12,8 +12,8 @@ export function buildApp(env) {
   execFileSync("node", [NEXT, "build"], { cwd: APP, env: { ...ENV, ...env }, stdio: ["ignore", "pipe", "inherit"] });
 }
 
-export async function startApp(env) {
-  const port = await freePort();
+export async function startApp(env, port) {
+  port ??= await freePort();
   const url = `http://127.0.0.1:${port}`;
   const child = spawn("node", [NEXT, "start", "--hostname", "127.0.0.1", "--port", port], {
     cwd: APP, env: { ...ENV, ...env }, stdio: ["ignore", "ignore", "inherit"],
@@ -31,7 +31,7 @@ async function stop(child) {
   if (child.exitCode === null) await once(child, "exit");
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address();

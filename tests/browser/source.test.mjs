@@ -8,7 +8,7 @@ import { APP } from "./app.mjs";
 
 const FOLDER = fileURLToPath(new URL("../../build/planted/", import.meta.url));
 const CLIENT = `${APP}node_modules/@ibkr-bridge/client/dist`;
-const MAX_LINES = 25;
+const LINES = { trading: 27, connection: 8, user: 17 };
 
 // One line each. The second word stands in place of the first one, which the compiler accepts.
 const PLANTED = [
@@ -44,12 +44,24 @@ test("the compiler accepts the right names, and rejects each misspelt one", asyn
   await rm(FOLDER, { recursive: true });
 });
 
-test("an app needs few lines on its server", async () => {
-  const routes = `${APP}src/app/api`;
-  const files = (await readdir(routes, { recursive: true })).filter((name) => name.endsWith(".ts")).map((name) => `${routes}/${name}`);
-  const texts = await Promise.all([`${APP}src/lib/ibkr.ts`, ...files].map((file) => readFile(file, "utf8")));
-  const lines = texts.join("\n").split("\n").filter((line) => line.trim() !== "");
+// The files of each part, and their lines that are not empty.
+async function linesOf(files) {
+  const texts = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  return texts.join("\n").split("\n").filter((line) => line.trim() !== "").length;
+}
 
-  assert.equal(files.length, 6);
-  assert.ok(lines.length <= MAX_LINES, `${lines.length} lines`);
+test("an app needs few lines on its server", async () => {
+  const routes = `${APP}src/app/api/ibkr`;
+  const files = (await readdir(routes, { recursive: true })).filter((name) => name.endsWith(".ts")).map((name) => `${routes}/${name}`);
+  const connection = files.filter((file) => file.includes("/connection/"));
+  const trading = files.filter((file) => !file.includes("/connection/"));
+  const user = [`${APP}src/lib/user.ts`, `${APP}src/app/api/user/route.ts`];
+  const lines = {
+    trading: await linesOf([`${APP}src/lib/ibkr.ts`, ...trading]), connection: await linesOf(connection), user: await linesOf(user),
+  };
+  const readme = await readFile(`${APP}README.md`, "utf8");
+
+  assert.deepEqual([trading.length, connection.length], [6, 4]);
+  assert.deepEqual(lines, LINES); // the README says so
+  for (const count of Object.values(lines)) assert.match(readme, new RegExp(`\\b${count} lines`));
 });

@@ -13,12 +13,12 @@ import { fileURLToPath } from "node:url";
 const BRIDGE = fileURLToPath(new URL("../without_limits.py", import.meta.url));
 const PYTHON = fileURLToPath(new URL("../../.venv/bin/python", import.meta.url));
 
-export async function startDemo(env = {}, program = BRIDGE) {
+export async function startDemo(env = {}, program = BRIDGE, words = []) {
   const home = await mkdtemp(join(tmpdir(), "ibkr-bridge-node-"));
   await writeFile(join(home, ".env"), "", { mode: 0o600 }); // otherwise the `.env` of the checkout would be read
   const clean = { PATH: process.env.PATH, HOME: home, XDG_RUNTIME_DIR: home };
   const settings = { IBKR_BRIDGE_URL: "http://127.0.0.1:0", IBKR_BRIDGE_LOG_FORMAT: "json" };
-  const child = spawn(PYTHON, [program, "demo"], { cwd: home, env: { ...clean, ...settings, ...env } });
+  const child = spawn(PYTHON, [program, "demo", ...words], { cwd: home, env: { ...clean, ...settings, ...env } });
   const demo = new Demo(child, home);
   createInterface(child.stderr).on("line", (line) => demo.log.push(line.startsWith("{") ? JSON.parse(line) : { line }));
   let output = "";

@@ -5,7 +5,7 @@ import { BridgePath } from "./bridge-path.js";
 import { EventFeed, eventPath, NO_EVENTS, type ConnectionState, type LatestEvents } from "./event-feed.js";
 import { watchedAt, type Loaded } from "./page.js";
 import type { BridgeEvent, EventChoice } from "./topics.js";
-import type { Account, AccountList, History, OrderList, PositionList, QuoteList, Session } from "./types.js";
+import type { Account, AccountList, Connection, History, OrderList, PositionList, QuoteList, Session } from "./types.js";
 
 export { BridgePath } from "./bridge-path.js";
 export { BridgeError } from "./errors.js";
@@ -30,6 +30,11 @@ export interface WatchOptions {
 /** Whether the app can read and trade now, and what its user can do if not. */
 export function useSession({ seconds = 5 }: WatchOptions = {}): Watching<Session> {
   return useWatched("/session", seconds);
+}
+
+/** How far the user is who connects to IBKR: reads `/connection`, the route of `admin.route.connection()`. */
+export function useConnection({ seconds = 3 }: WatchOptions = {}): Watching<Connection> {
+  return useWatched("/connection", seconds);
 }
 
 /** The accounts of the login. */

@@ -21,6 +21,13 @@ test("a value is loading, then ready", async () => {
   assert.deepEqual([shown.current.state, shown.current.data.ready], ["ready", true]);
 });
 
+test("a connection is read from its own route", async () => {
+  answers.set("GET /api/bridge/connection", () => Response.json({ step: "upload" }));
+  const shown = await show(() => hooks.useConnection());
+
+  assert.equal(shown.current.data.step, "upload");
+});
+
 test("a failure keeps the last value", async () => {
   answers.set("GET /api/bridge/positions", () => Response.json({ positions: [] }));
   const shown = await show(() => hooks.usePositions());

@@ -2301,6 +2301,7 @@ export async function respond(
   try {
     return await work(await checkSender(request, options));
   } catch (error) {
+    if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody reads it: the page has gone
     if (!(error instanceof BridgeError)) throw error;
     return json(statusFor(error), forPage(error));
   }

@@ -10,8 +10,8 @@ import { Question } from "@/components/question";
 import { Quotes } from "@/components/quotes";
 import { SessionBanner } from "@/components/session-banner";
 import { Ticket } from "@/components/ticket";
+import { ROUTES } from "@/lib/connection";
 
-const ROUTES = "/api/ibkr";
 const SYMBOLS = ["AAPL", "MSFT", "IBM"];
 const TOPICS = ["session", "orders", "trades", "quotes"] as const;
 

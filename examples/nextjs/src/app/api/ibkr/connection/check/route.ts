@@ -1,0 +1,3 @@
+import { admin, owner } from "@/lib/ibkr";
+
+export const POST = admin.route.check(owner);
