@@ -31,13 +31,13 @@ def send(method: str, url: str, **options: Any) -> requests.Response:
 
 
 def test_an_app_gets_a_key_for_both_users_and_one_that_manages(users: tuple[Demo, dict[str, str]]) -> None:
-    """Ben is not connected."""
+    """Ben is not connected, or no more: these tests run in any order."""
     running, env = users
     reached = send("GET", f"{running.url}/profiles", headers={"X-Bridge-Key": env["IBKR_BRIDGE_KEY"]}).json()[
         "profiles"
     ]
     admin = {"X-Bridge-Key": env["IBKR_BRIDGE_ADMIN_KEY"]}
-    connection = send("GET", f"{running.url}/profiles/ben/connection", headers=admin).json()
+    connection = send("DELETE", f"{running.url}/profiles/ben/connection", headers=admin).json()
 
     assert env["IBKR_BRIDGE_URL"] == running.url
     assert [(each["name"], each["ready"]) for each in reached] == [("main", True), ("ben", False)]

@@ -683,6 +683,7 @@ class JumpingClock(SystemClock):
         return super().utc() + self.jump
 
 
+@pytest.mark.gateway_only("each call by OAuth has the time, so IBKR refuses all calls of a clock that jumped by days")
 async def test_a_jump_of_the_wall_clock_places_no_order_twice(sim: MarketStage, tmp_path: Path) -> None:
     """A machine that gets its time from the network may set its clock while a caller tries again."""
     clock = JumpingClock()
@@ -873,6 +874,7 @@ async def test_an_order_is_not_sent_without_a_journal(harness: Harness, sim: Mar
     assert "directory" in (await harness.get("/gateway/status")).json["journal"]["problem"].lower()
 
 
+@pytest.mark.gateway_only("without a state directory there is no credential either")
 async def test_no_order_is_sent_without_a_state_directory(open_harness: OpenHarness, sim: MarketStage) -> None:
     """Such an order could not be recorded."""
     harness = await open_harness(IBKR_BRIDGE_STATE_DIR="/proc/nowhere")
@@ -956,6 +958,7 @@ async def test_of_two_questions_both_are_answered(harness: Harness, sim: MarketS
     assert (order_of(first), order_of(second)) == ((question_order, "question"), (question_order, "placed"))
 
 
+@pytest.mark.gateway_only("a Gateway waits for a person to sign in again; without one the bridge signs in at once")
 async def test_a_question_is_declined_in_time_although_its_reply_waits(
     harness: Harness, sim: MarketStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,6 +174,7 @@ async def test_unsubscribing_concerns_the_caller_only(open_harness: OpenHarness,
 # -- the feed
 
 
+@pytest.mark.gateway_only("there is no Gateway that could restart")
 async def test_fifty_readers_stay_connected_during_a_restart_of_the_gateway(harness: Harness, sim: Simulator) -> None:
     """All get `stale`, then `fresh`, then a complete quote."""
     await with_feed(harness)
@@ -273,6 +274,7 @@ async def test_invalid_frames_are_ignored(harness: Harness, sim: Simulator, nons
     assert all(event.name == "message" for event in received)
 
 
+@pytest.mark.gateway_only("the limit of a frame is that of the Gateway")
 async def test_the_feed_reconnects_after_a_frame_that_is_too_large(harness: Harness, sim: Simulator) -> None:
     """The Gateway closes the socket because of it."""
     await with_feed(harness)
@@ -522,6 +524,7 @@ async def test_streams_end_when_the_bridge_ends(open_harness: OpenHarness, sim: 
 # -- a subscription that ends the feed
 
 
+@pytest.mark.gateway_only("the limit of a frame is that of the Gateway")
 async def test_a_chart_that_is_too_long_is_quarantined(harness: Harness, sim: Simulator) -> None:
     """The Gateway closes the socket of all subscribers because of it; the bridge finds out which one it was."""
     await with_feed(harness)

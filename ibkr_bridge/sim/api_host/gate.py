@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from aiohttp import web
 
 from ibkr_bridge.sim.api_host.assertions import OAuth2, read_bearer
+from ibkr_bridge.sim.api_host.broken_connections import find_break, serve_and_break
 from ibkr_bridge.sim.api_host.checks import Checks
 from ibkr_bridge.sim.api_host.front import Front
 from ibkr_bridge.sim.api_host.oauth_request import OAuthRequest, RefusedError, read_authorization
@@ -115,7 +116,12 @@ class Gate:
             return web_response(refusal)
         self._life.end_brokerage(session, market.market.world.sessions, logged.at)
         fault = self.faults.use_fault(Side.MARKET, logged.target, own=False)
-        response = await self._within_time_limit(market, request, session.login, fault)
+
+        async def serve() -> web.StreamResponse:
+            return await self._within_time_limit(market, request, session.login, fault)
+
+        broken = find_break(self.faults, logged) or find_break(market.faults, logged)
+        response = await serve() if broken is None else await serve_and_break(broken, request, serve)
         if response.status == 200:
             self._life.follow_up(session, path, logged.at)
         return response

@@ -11,6 +11,7 @@ from ibkr_bridge.sim.faults import Fault
 from ibkr_bridge.sim.market.availability import CODES
 from ibkr_bridge.sim.market.world import World
 from ibkr_bridge.sim.market_stage import MarketStage
+from ibkr_bridge.sim.request_log import LoggedRequest
 
 REALM = "limited_poa"
 TEST_CONSUMER, TEST_REALM = "TESTCONS", "test_realm"
@@ -25,6 +26,10 @@ class UserMarket(MarketStage):
     def port(self) -> int:
         """See `MarketStage.port`."""
         return self.host_port()
+
+    def gateway_calls(self, part: str = "") -> list[LoggedRequest]:
+        """The calls of this user's programs. There is no Gateway that a call could fail to pass."""
+        return self.calls(part)
 
     async def start(self) -> None:
         """Nothing: the host listens."""

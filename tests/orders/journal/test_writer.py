@@ -158,9 +158,13 @@ async def test_an_order_whose_entry_was_stored_in_spite_of_an_error_is_refused_i
     """Its caller was told that nothing was sent, so a later run must not search for it. Other events are kept."""
     await writer.append(sent_entry(writer, "a"))
     disk.late_failures = 1
+    both_wait = threading.Event()
+    writer._lane.submit(both_wait.wait)  # so that both are committed together
     writer.append_eventually(accepted_entry(writer, "a"))
+    second = writer.append(sent_entry(writer, "b"))
+    both_wait.set()
     with pytest.raises(JournalUnavailable):
-        await writer.append(sent_entry(writer, "b"))
+        await second
 
     await writer.append(sent_entry(writer, "c"))
 
