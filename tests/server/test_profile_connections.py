@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -116,12 +117,12 @@ async def test_a_user_who_clicks_again_waits(connections: ProfileConnections, cl
 
 
 async def test_a_removed_profile_gets_no_credential(
-    connections: ProfileConnections, registry: ProfileRegistry, host: ApiHost, clock: ManualClock
+    connections: ProfileConnections, registry: ProfileRegistry, host: ApiHost, clock: ManualClock, tmp_path: Path
 ) -> None:
     """It was removed while IBKR answered."""
     async with AsyncExitStack() as stack:
         main = registry.default
-        other = build_profile("ben", main.settings, clock, Bus(), Redactor(), ProfileOptions())
+        other = build_profile("ben", replace(main.settings, profile="ben"), clock, Bus(), Redactor(), ProfileOptions())
         stack.push_async_callback(other.close)
         registry.add(other)
         begun = await with_timeout(connections.begin_third_party("ben"))
@@ -135,6 +136,7 @@ async def test_a_removed_profile_gets_no_credential(
         clock.advance(60.0)
         with pytest.raises(ProfileNotFound):
             await with_timeout(verifying)
+    assert [each.name for each in (tmp_path / "state" / "credentials").iterdir()] == ["_consumer.json"]
 
 
 async def test_a_locked_vault_is_shown_and_begins_nothing(

@@ -277,6 +277,7 @@ async def test_a_connection_that_ends_leaves_no_credential(company: Setup) -> No
 
     assert (refused.status, "DELETE" in refused.json["hint"]) == (400, True)
     assert (ended.status, ended.json["step"], ended.json["kind"]) == (200, "not_begun", None)
+    assert len(company.host.calls("/logout")) == 1
     await company.wait_until("ben", SessionState.CREDENTIAL_REFUSED)
     assert (await company.begin("ben", SELF_SERVICE)).json["step"] == "making_keys"
 
@@ -348,3 +349,5 @@ async def test_nothing_secret_leaves_the_vault(company: Setup) -> None:
         assert secret not in disk
         assert not any(secret in each for each in shown)
     assert "PRIVATE" not in "".join(shown) + log + disk
+    hidden = [*answer.values(), *tokens.values(), COMPANY, usual_keys().signature_key_pem.strip()]
+    assert all(company.harness.redactor.contains_secret(each) for each in hidden)  # if something ever logs one
