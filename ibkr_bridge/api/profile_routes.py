@@ -12,6 +12,7 @@ from ibkr_bridge.errors import (
     GatewayProtocolError,
     GatewayTimeout,
     GatewayUnreachable,
+    OrderInProgress,
     PayloadTooLarge,
     ProfileExists,
     ProfileNotFound,
@@ -119,7 +120,7 @@ PROFILE_ROUTES: tuple[Route, ...] = (
     _route(
         *("DELETE", "/profiles/{name}/connection", Effect.MANAGE, connections.end),
         "Signs a profile out and removes its credential; the profile, its keys and its journal stay.",
-        (BadRequest, ProfileNotFound),
+        (BadRequest, ProfileNotFound, OrderInProgress),
         response=Connection,
     ),
     _route(

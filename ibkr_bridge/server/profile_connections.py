@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 from ibkr_bridge.clock import Clock
 from ibkr_bridge.config.settings import RoadKind
-from ibkr_bridge.errors import BadRequest, ProfileNotFound, RateLimited, RequestTokenUnknown
+from ibkr_bridge.errors import BadRequest, OrderInProgress, ProfileNotFound, RateLimited, RequestTokenUnknown
 from ibkr_bridge.oauth.credential import FIRST_PARTY, THIRD_PARTY, Consumer
 from ibkr_bridge.oauth.dh_parameters import ParametersProblem, read_dh_parameters
+from ibkr_bridge.orders.journal.transitions import OrderState
 from ibkr_bridge.profiles.company import Company
 from ibkr_bridge.profiles.connection_state import ConnectionState, describe
 from ibkr_bridge.profiles.credentials import KEYS_ONLY, Credentials, Stored
@@ -114,6 +115,7 @@ class ProfileConnections:
 
         credential = await access_credential(profile.settings, await self._consumer(), self._clock, token, verifier)
         self._check_still_there(profile)
+        self._key_making.forget(name)  # keys that are made now would replace those of the company
         with vault_errors():
             await self._credentials.replace(profile.settings, credential)
         profile.keeper.renew_access()
@@ -125,8 +127,11 @@ class ProfileConnections:
         Raises:
             ProfileNotFound: there is no such profile.
             BadRequest: its road is the Gateway, or the credential cannot be removed.
+            OrderInProgress: an order is on its way: without a session nobody could find out what became of it.
         """
         profile = self._on_oauth(name)
+        if profile.orders.status().orders.get(OrderState.SENDING.value, 0):
+            raise OrderInProgress("an order of this profile is on its way", hint="end the connection in a moment")
         self._abandon(name)
         if profile.keeper.session.has_login:
             await profile.keeper.log_out()
@@ -205,7 +210,8 @@ class ProfileConnections:
         return consumer
 
     async def _store_keys(self, profile: Profile, members: Mapping[str, str]) -> None:
-        await self._credentials.import_members(profile.settings, members)
+        if (await self._credentials.stored(profile.settings)).kind is None:  # else somebody has imported a credential
+            await self._credentials.import_members(profile.settings, members)
 
 
 def _check_parameters(dh_parameters: str | None) -> None:

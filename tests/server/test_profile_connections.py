@@ -15,6 +15,7 @@ import pytest
 from ibkr_bridge.clock import SystemClock
 from ibkr_bridge.errors import BadRequest, ProfileNotFound, RateLimited, RequestTokenUnknown
 from ibkr_bridge.events import Bus
+from ibkr_bridge.oauth.credential import ThirdPartyCredential
 from ibkr_bridge.profiles.company import Company
 from ibkr_bridge.profiles.connection_steps import Step
 from ibkr_bridge.profiles.credentials import Credentials
@@ -29,6 +30,7 @@ from ibkr_bridge.sim.api_host import ApiHost
 from ibkr_bridge.vault.key_file import new_key_line
 from tests.clocks import ManualClock
 from tests.harness import settings_for, with_timeout
+from tests.oauth.test_new_keys import install_openssl
 
 
 @pytest.fixture
@@ -137,6 +139,26 @@ async def test_a_removed_profile_gets_no_credential(
         with pytest.raises(ProfileNotFound):
             await with_timeout(verifying)
     assert [each.name for each in (tmp_path / "state" / "credentials").iterdir()] == ["_consumer.json"]
+
+
+async def test_keys_that_are_made_meanwhile_never_replace_a_credential(
+    connections: ProfileConnections, registry: ProfileRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Somebody who clicked on both ways has connected by the company's while openssl was at work."""
+    install_openssl(monkeypatch, tmp_path, "exec sleep 600")
+    begun = await with_timeout(connections.begin_self_service("main", None))
+    job = connections._key_making.find("main")
+    page = (await with_timeout(connections.begin_third_party("main"))).page
+    done = await with_timeout(connections.verify("main", *await agreed(page)))
+    assert job is not None
+    assert job.task is not None
+    await with_timeout(asyncio.gather(job.task, return_exceptions=True))
+    await connections._store_keys(registry.default, {"signature_key": "new"})  # a job that was nearly done
+
+    assert (begun.step, done.kind) == (Step.MAKING_KEYS, "oauth1a-third-party")
+    assert job.task.cancelled()
+    assert (await connections.state("main")).kind == "oauth1a-third-party"
+    assert isinstance(await connections._credentials.load(registry.default.settings), ThirdPartyCredential)
 
 
 async def test_a_locked_vault_is_shown_and_begins_nothing(

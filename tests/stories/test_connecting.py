@@ -282,6 +282,24 @@ async def test_a_connection_that_ends_leaves_no_credential(company: Setup) -> No
     assert (await company.begin("ben", SELF_SERVICE)).json["step"] == "making_keys"
 
 
+async def test_a_connection_ends_after_the_order_that_is_on_its_way(company: Setup) -> None:
+    """Without a session nobody could find out what became of it."""
+    answer = await company.agree((await company.begin("ben", THIRD_PARTY)).json["page"], "ben")
+    await company.verify("ben", answer)
+    await company.wait_until("ben", SessionState.READY)
+    order, market = Placement(BEN), company.host.users.markets["ben"]
+    market.faults.add("delay", path=order.target, seconds=0.5, times=1)
+    headers = {"X-Bridge-Profile": "ben"}
+    placing = asyncio.create_task(company.harness.post(order.target, order.body, key=company.app, headers=headers))
+    await with_timeout(company.host.wait_for_calls(order.target))
+    refused = await company.manage("DELETE", "/profiles/ben/connection")
+    placed = await with_timeout(placing)
+
+    assert (refused.status, refused.code) == (409, "order_in_progress")
+    assert (placed.status, placed.headers["X-Bridge-Order-State"]) == (200, "placed")
+    assert (await company.manage("DELETE", "/profiles/ben/connection")).status == 200
+
+
 async def test_a_profile_that_is_forgotten_gets_no_keys(setup: Setup) -> None:
     """A credential of nobody would stay in the vault, for the next profile of this name."""
     await setup.begin("ben", SELF_SERVICE)
