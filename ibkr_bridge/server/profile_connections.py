@@ -106,14 +106,13 @@ class ProfileConnections:
             UpstreamRefused, GatewayError: IBKR gave no credential; the token is used up.
             BadRequest: the vault is locked, or the keys of the company are gone.
         """
-        profile = self._on_oauth(name)
-        for secret in (token, verifier):
-            self._redactor.add_secret(secret)
+        profile, consumer = self._on_oauth(name), await self._consumer()  # first: a locked vault must use up no token
         if not self._request_tokens.use(name, token, self._clock.now()):
             raise RequestTokenUnknown("this request token was not made for this profile, was used, or is too old")
+        self._redactor.add_secret(verifier)  # not before: whoever sends many would displace other secrets
         from ibkr_bridge.profiles.third_party import access_credential  # loads cryptography
 
-        credential = await access_credential(profile.settings, await self._consumer(), self._clock, token, verifier)
+        credential = await access_credential(profile.settings, consumer, self._clock, token, verifier)
         self._check_still_there(profile)
         self._key_making.forget(name)  # keys that are made now would replace those of the company
         with vault_errors():

@@ -8,6 +8,7 @@ import type { BridgeEvent, EventChoice } from "./topics.js";
 import type { Account, AccountList, Connection, History, OrderList, PositionList, QuoteList, Session } from "./types.js";
 
 export { BridgePath } from "./bridge-path.js";
+export { callbackProblem } from "./callback-problem.js";
 export { BridgeError } from "./errors.js";
 export type { ConnectionState, LatestEvents } from "./event-feed.js";
 export { callRoute, type Loaded } from "./page.js";

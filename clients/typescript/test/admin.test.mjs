@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createAdmin } from "../dist/index.js";
+import { callbackProblem } from "../dist/react.js";
 import { ACCESS, errorOf, problem, scripted } from "./scripted.mjs";
 
 const APP = "http://localhost:3000/api/connection";
@@ -93,7 +94,7 @@ test("a callback hands over what IBKR's page sent, and leaves nothing in the add
   assert.deepEqual(shown(requests), ['POST /profiles/ben/connection/verifier {"oauth_token":"t1","oauth_verifier":"v1"}']);
 });
 
-test("a callback that fails says why in words for the user", async () => {
+test("a callback that fails adds a code, and the page has words for it", async () => {
   const { admin, requests } = adminWith(problem(404, "request_token_unknown"));
   const GET = (options) => admin.route.callback({ ...options, to: "/connect" });
   const [foreign, refused, stranger] = [
@@ -101,8 +102,10 @@ test("a callback that fails says why in words for the user", async () => {
     await GET(nobody)(callback("oauth_token=t1&oauth_verifier=v1")),
   ].map((reply) => new URLSearchParams(reply.headers.get("location").split("?")[1]).get("problem"));
 
-  assert.equal(foreign, "For users.");
-  assert.match(refused, /you did not agree/);
-  assert.match(stranger, /Nobody is signed in/);
+  assert.deepEqual([foreign, refused, stranger], ["request_token_unknown", "not_agreed", "not_signed_in"]);
+  assert.match(callbackProblem(refused), /you did not agree/);
+  assert.match(callbackProblem(stranger), /Nobody is signed in/);
+  assert.equal(callbackProblem("Send money to"), callbackProblem("toString")); // an address makes the page say nothing new
+  assert.equal(callbackProblem(null), null);
   assert.equal(requests.length, 1);
 });

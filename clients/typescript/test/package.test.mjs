@@ -11,6 +11,10 @@ import { generate } from "../generate.mjs";
 const HERE = fileURLToPath(new URL("..", import.meta.url));
 const read = (path) => readFile(new URL(path, import.meta.url), "utf8");
 
+// What the app of the README has itself: its sign-in.
+const SESSION = `export const isSignedIn = (request: Request) => request.headers.has('cookie');
+export const profileOf = (request: Request): string | null => request.headers.get('cookie');`;
+
 test("the types are those of the OpenAPI document", async () => {
   assert.equal(await read("../src/schema.ts"), await generate()); // `npm run generate` writes them
 });
@@ -52,7 +56,7 @@ test("the code of the README is accepted by a strict compiler", async () => {
   const folder = await mkdtemp(join(HERE, "dist", "readme-"));
   const options = ["--strict", "--noEmit", "--target", "es2022", "--module", "nodenext", "--moduleResolution", "nodenext",
     "--jsx", "react-jsx", "--lib", "es2023,dom,dom.iterable", "--types", "node"];
-  const files = [...(await readmeFiles()), ["session.ts", "export const isSignedIn = (request: Request) => request.headers.has('cookie');"],
+  const files = [...(await readmeFiles()), ["session.ts", SESSION],
     ["next-server.ts", "export const connection = async (): Promise<void> => undefined;"]];
   try {
     for (const [name, code] of files) await writeFile(join(folder, name), code);

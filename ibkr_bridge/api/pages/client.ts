@@ -2501,7 +2501,7 @@ export interface ConnectionOptions extends Pick<WriteOptions, "authorize"> {
 }
 
 export interface CallbackOptions extends ConnectionOptions {
-  /** The page to which the user returns, such as `/connect`. A failure is added as `?problem=`, in words for the user. */
+  /** The page to which the user returns, such as `/connect`. A failure is added as the code `?problem=`: see `callbackProblem`. */
   to: string;
 }
 
@@ -2557,15 +2557,15 @@ async function textsOf(request: Request, names: readonly string[]): Promise<stri
 async function returnFrom(admin: Admin, request: Request, options: CallbackOptions): Promise<Response> {
   const query = new URL(request.url).searchParams;
   const [oauth_token, oauth_verifier] = [query.get("oauth_token"), query.get("oauth_verifier")];
-  let problem = "";
+  let problem = ""; // a code and no words: else an address could make the page say anything
   try {
     const name = (await options.authorize(request)) ? await options.profile(request) : null;
-    if (name === null) problem = "Nobody is signed in to this app.";
-    else if (!oauth_token || !oauth_verifier) problem = "Interactive Brokers was not connected: you did not agree.";
+    if (name === null) problem = "not_signed_in";
+    else if (!oauth_token || !oauth_verifier) problem = "not_agreed";
     else await admin.verifyConnection(name, { oauth_token, oauth_verifier });
   } catch (error) {
     if (!(error instanceof BridgeError)) throw error;
-    problem = error.userMessage;
+    problem = error.code;
   }
   const location = problem === "" ? options.to : `${options.to}?${new URLSearchParams({ problem })}`;
   return new Response(null, { status: 303, headers: { Location: location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer" } });

@@ -1,6 +1,6 @@
 "use client";
 import type { Connection, ConnectionKind } from "@ibkr-bridge/client";
-import { BridgeError, BridgePath, useConnection } from "@ibkr-bridge/client/react";
+import { BridgeError, BridgePath, callbackProblem, useConnection } from "@ibkr-bridge/client/react";
 import { useState } from "react";
 import { ConnectGuide } from "@/components/connect-guide";
 import { callConnection, ROUTES } from "@/lib/connection";
@@ -13,7 +13,7 @@ export function Connect({ problem }: { problem: string | null }) {
   return (
     <BridgePath value={ROUTES}>
       <header><h1>Connect Interactive Brokers</h1></header>
-      <State problemBefore={problem} />
+      <State problemBefore={callbackProblem(problem)} />
     </BridgePath>
   );
 }

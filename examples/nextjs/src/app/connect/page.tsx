@@ -9,7 +9,7 @@ export default function ConnectPage({ searchParams }: PageProps<"/connect">) {
   );
 }
 
-/** The callback adds what went wrong, in words for the user. */
+/** The callback adds the code of what went wrong. */
 async function WithProblem({ searchParams }: { searchParams: PageProps<"/connect">["searchParams"] }) {
   const { problem } = await searchParams;
   return <Connect problem={typeof problem === "string" ? problem : null} />;
