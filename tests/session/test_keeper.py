@@ -1381,8 +1381,9 @@ async def test_a_check_in_flight_does_not_count_as_a_new_one(watch: Watch) -> No
 
 
 async def test_the_next_action_is_described(watch: Watch) -> None:
-    """The text says when the keeper acts by itself."""
+    """The text says when the keeper acts by itself; behind a Gateway it asks for no access."""
     watched = await watch({"tickle_interval_s": NEVER})
+    assert watched.keeper.next_access is None
     watched.sim.faults.add("status", path=INIT, status=500)
     ready = watched.keeper.next_action
     await watched.advance(1.0)

@@ -220,6 +220,7 @@ async def test_a_sign_out_ends_the_access() -> None:
     scene.access.is_there, scene.access.problem = False, AccessProblem(Refusal.SIGNED_OUT)
     assert await scene.api.check_status() is Observation.NO_LOGIN
     assert "reconnect" in scene.api.next_act
+    assert scene.api.access_wait_s is None  # nobody asks until somebody wants the session
 
 
 async def test_the_next_act_names_the_pause() -> None:
@@ -228,10 +229,10 @@ async def test_the_next_act_names_the_pause() -> None:
     scene.access.is_there, scene.access.problem, scene.access.wait_s = False, AccessProblem(Refusal.INACTIVE), 3000.0
     await scene.api.check_status()
 
-    assert scene.api.next_act == "next request for access in 50 min 0 s"
+    assert (scene.api.next_act, scene.api.access_wait_s) == ("next request for access in 50 min 0 s", 3000.0)
     scene.access.is_there = True
     await scene.api.check_status()
-    assert scene.api.next_act == ""
+    assert (scene.api.next_act, scene.api.access_wait_s) == ("", None)
 
 
 async def test_another_access_is_a_reason_to_look_at_the_session() -> None:
