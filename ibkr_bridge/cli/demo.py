@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import os
 import signal
 import sys
@@ -164,8 +165,9 @@ async def _run_both(settings: Settings, args: argparse.Namespace) -> int:
         settings = settings.with_gateway(simulator.url)
         users = await resources.enter_async_context(open_users(simulator, settings, args)) if args.users else None
         settings = users.settings if users is not None else settings
-        options = users.options if users is not None else None
-        bridge = Bridge(settings, bus, redactor, env=os.environ, options=options, demo=_commands(lambda: bridge.url))
+        # Without users no options are passed: benches and tests run this command with options of their own.
+        build = functools.partial(Bridge, options=users.options) if users is not None else Bridge
+        bridge = build(settings, bus, redactor, env=os.environ, demo=_commands(lambda: bridge.url))
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, bridge.stop.set)
         await bridge.start()
