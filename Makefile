@@ -18,7 +18,7 @@ BROWSER := tests/browser/node_modules/.for-testing
 help:
 	@echo "make demo    run a simulated Gateway and the bridge in front of it; no account, and no network once it is installed"
 	@echo "make example run the demo, and an app in Next.js in front of it: examples/nextjs; needs Node 20.9 (PORT=3001: another port)"
-	@echo "make test    run the tests, four at a time in random order; three minutes at most"
+	@echo "make test    run the tests, six at a time in random order; about six minutes on two cores"
 	@echo "make test-slow  run the longest stories, and each property with more examples"
 	@echo "make test-system  run the tests that need root or Node: a Debian that boots with the bridge, containers, Node clients"
 	@echo "make check   run ruff and mypy --strict"
