@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,12 +16,16 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ibkr_bridge.api.routes import ROUTES
+from ibkr_bridge.cli.backup import write_backup
 from ibkr_bridge.oauth.credential import to_bytes
 from ibkr_bridge.server.listener import CONTROL_SOCKET
+from ibkr_bridge.server.named_keys import KeyScope, add_key, load_named_keys, save_named_keys
 from ibkr_bridge.session.state_machine import SessionState
 from ibkr_bridge.sim import Simulator
 from ibkr_bridge.sim.api_host import ApiHost, Registration
 from ibkr_bridge.vault.key_file import new_key_line
+from tests.clocks import NOON
 from tests.harness import KEY, Harness, Placement, Reply, settings_for, with_timeout
 from tests.stories.test_without_gateway import credential_of
 
@@ -135,21 +142,53 @@ async def test_a_user_whose_token_was_revoked_is_the_only_one_who_notices(setup:
     assert await setup.accounts("main")
 
 
-async def test_no_secret_is_in_any_answer_file_or_line(setup: Setup) -> None:
-    """A canary over the answers of all routes that read, the log, the journals and every file of the state."""
+def secrets_of(setup: Setup) -> list[str]:
+    """All that must never be seen: what the users brought, what IBKR and the bridge derived from it, and the keys."""
+    found = [*setup.keys.values(), setup.vault_keys.read_text().strip()]
+    for user in setup.users.values():
+        pems = (user.signature_key_pem, user.encryption_key_pem)
+        lines = [line for pem in pems for line in pem.splitlines()[1:-1]]
+        tokens = [each.key for each in setup.host.registry.sessions[user.access_token]]
+        texts = [form for token in tokens for form in (token.hex(), base64.b64encode(token).decode())]
+        found += [user.consumer_key, user.access_token, user.access_token_secret, *lines, *texts]
+    return found
+
+
+async def ask_everything(setup: Setup) -> list[str]:
+    """The answers of all routes that end: with the key of a profile, with one that manages, and with none.
+
+    What changes most comes last. Bodies that are wrong have the secrets in them: an error must not repeat one.
+    """
+    wrong = {**json.loads(to_bytes(credential_of(setup.users["live"]))), "access_token": "has spaces"}
+    names, answers = {"{name}": "live", "{account}": LIVE}, []
+    order = ("GET", "POST", "PATCH", "PUT", "DELETE")
+    for route in sorted(ROUTES, key=lambda each: (order.index(each.method), each.path)):
+        if route.endless or route.websocket:
+            continue
+        path = re.sub(r"{\w+}", lambda found: names.get(found[0], "1"), route.path)
+        body = None if route.method == "GET" else wrong if route.request is not None else {}
+        for key in (None, setup.keys["live"], setup.keys["admin"]):
+            reply = await with_timeout(setup.harness.request(route.method, path, key=key, body=body))
+            answers.append(f"{reply.headers}\n{reply.body.decode('latin-1')}")
+    return answers
+
+
+async def test_no_secret_is_in_any_answer_file_or_line(setup: Setup, tmp_path: Path) -> None:
+    """A canary over the answers of all routes, the log, the journals, every file of the state, and a backup."""
+    keys, setup.keys["admin"] = add_key(load_named_keys(setup.state), "admin", KeyScope.MANAGE, NOON)
+    save_named_keys(setup.state, keys)
+    setup.harness.bridge.keys.replace_named(keys)
+    secrets = secrets_of(setup)
     await setup.place("live", LIVE)
-    paths = ("/profiles", "/gateway/status", "/gateway/history", "/metrics", "/orders", "/session", "/openapi.json")
-    answers = [(await setup.harness.get(path, key=setup.keys["live"])).body.decode() for path in paths]
-    answers.append(json.dumps(await setup.control("GET", "/profiles")))
+    answers = await ask_everything(setup)
+    write_backup(tmp_path / "backup.zip", setup.state, cookies=True, secrets=False)
+    with zipfile.ZipFile(tmp_path / "backup.zip") as archive:
+        answers += [archive.read(name).decode("latin-1") for name in archive.namelist()]
     files = b"".join(each.read_bytes() for each in setup.state.rglob("*") if each.is_file())
     everything = "\n".join((*answers, setup.harness.written.getvalue(), files.decode("latin-1")))
 
-    for user in setup.users.values():
-        pem_lines = user.signature_key_pem.splitlines()[1:3] + user.encryption_key_pem.splitlines()[1:3]
-        for secret in (user.consumer_key, user.access_token, user.access_token_secret, *pem_lines):
-            assert secret not in everything
-    for key in (*setup.keys.values(), setup.vault_keys.read_text().strip()):
-        assert key not in everything
+    assert len(answers) > 100
+    assert [len(secret) for secret in secrets if secret in everything] == []
 
 
 async def test_without_the_vault_key_main_is_served_and_the_rest_says_so(setup: Setup, tmp_path: Path) -> None:
