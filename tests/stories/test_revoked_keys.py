@@ -57,13 +57,13 @@ async def answer_question(bridge: Harness, key: str) -> None:
     await bridge.post(f"/iserver/reply/{reply_id}", {"confirmed": False}, key=key)
 
 
-@pytest.mark.parametrize("kind", ["key", "token"])
+@pytest.mark.parametrize("credential", ["key", "token"])
 async def test_a_waiting_order_of_a_replaced_credential_is_never_sent(
-    bridge: Harness, sim: Simulator, kind: str
+    bridge: Harness, sim: Simulator, credential: str
 ) -> None:
     """It waited up to a minute for the lock; its key was replaced meanwhile because it was stolen."""
     credential = PREVIOUS_KEY
-    if kind == "token":
+    if credential == "token":
         issued = await bridge.post("/auth/token", {"scope": "trade"}, key=PREVIOUS_KEY)
         credential = issued.json["token"]
     waiting = await start_waiting_order(bridge, credential)
