@@ -141,9 +141,11 @@ def authenticate(request: web.Request, request_context: RequestContext) -> None:
 
 def choose_profile(request: web.Request, request_context: RequestContext) -> None:
     """Find the profile that the request concerns. The key decides; the key of an app leaves the choice to a header."""
-    principal = request_context.principal
-    if principal is None or request_context.route in request.app[OWN_ROUTES].of_bridge:
+    principal, own_routes = request_context.principal, request.app[OWN_ROUTES]
+    if principal is None or request_context.route in own_routes.of_bridge:
         return
+    if request.method not in own_routes.effects.get(request_context.route, {request.method: None}):
+        return  # the router answers 405: it concerns no profile
     names = set(request.headers.getall(PROFILE_HEADER, ()))
     if principal.is_app and not names:
         raise ProfileRequired("this key serves several profiles, and the request names none")

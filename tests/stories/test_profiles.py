@@ -112,6 +112,15 @@ async def test_a_header_does_not_open_another_profile(setup: Setup) -> None:
     assert accounts(own) == [ANNA]
 
 
+async def test_a_method_that_a_route_does_not_have_is_405_whatever_the_header_says(setup: Setup) -> None:
+    """It concerns no profile."""
+    reply = await setup.harness.request(
+        "TRACE", "/session", key=setup.keys["anna"], headers={"X-Bridge-Profile": "nobody"}
+    )
+
+    assert (reply.status, reply.code) == (405, "method_not_allowed")
+
+
 async def test_an_order_goes_to_the_gateway_of_its_key(setup: Setup) -> None:
     """And its record stands in the journal of its profile alone."""
     placement = Placement(account=ANNA)
